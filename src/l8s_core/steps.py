@@ -1,0 +1,57 @@
+"""Reporting the steps of a longer job: connecting, creating, building.
+
+A job takes a `Steps` and wraps each part in ``with steps.step("TCP") as step``. Whoever watches gets a `Step` when it
+starts and another when it ends, with its duration. An `L8sError` on its way through learns at which step it happened.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from attrs import define
+
+from l8s_core.errors import L8sError
+from l8s_core.model import Step
+
+StepObserver = Callable[[Step], None]
+
+
+@define
+class RunningStep:
+    """Handed out by `Steps.step`: what the step found goes into ``detail``."""
+
+    detail: str = ""
+
+
+class Steps:
+    """Reports steps to ``observer``; without one it only keeps the name of the current step."""
+
+    def __init__(self, observer: StepObserver | None = None) -> None:
+        self._observer = observer
+        self.done: list[str] = []
+        """The names of the steps that were finished, in order."""
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[RunningStep]:
+        """Time what happens inside as the step ``name``.
+
+        Raises: what the inside raises; an `L8sError` without a step of its own gets this one's name.
+        """
+        running = RunningStep()
+        self._tell(Step(name=name, state="started"))
+        start = time.monotonic()
+        try:
+            yield running
+        except BaseException as error:
+            if isinstance(error, L8sError) and error.step is None:
+                error.step = name
+            self._tell(Step(name=name, state="failed", detail=running.detail, seconds=time.monotonic() - start))
+            raise
+        self.done.append(name)
+        self._tell(Step(name=name, state="done", detail=running.detail, seconds=time.monotonic() - start))
+
+    def _tell(self, step: Step) -> None:
+        if self._observer is not None:
+            self._observer(step)
