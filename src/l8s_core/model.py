@@ -34,7 +34,7 @@ DEFAULT_SOCKET = "/run/podman/podman.sock"
 DEFAULT_SSH_PORT = 22
 DEFAULT_SSH_START_PORT = 2200
 DEFAULT_KEY_PATH = "~/.ssh/id_ed25519"
-DEFAULT_IMAGE = "localhost/l8s-fedora:latest"
+DEFAULT_IMAGE = "localhost/l8s-dev:latest"
 DEFAULT_CONTAINER_USER = "dev"
 
 
