@@ -22,6 +22,9 @@ Not here: translating other libraries' exceptions (each plugin does that once, a
     ├── ExecTimeout                   1   the command was stopped at its deadline
     ├── ProvisionFailed               1   a container's inside could not be set up
     ├── GitError                      1
+    ├── CommandFailed                 1   a program on the laptop could not be run to its end
+    │   ├── CommandNotFound           1
+    │   └── CommandTimedOut           1
     ├── SSHConfigError                9   local files
     │   └── LocalFileError            9
     ├── PluginError                   2
@@ -213,6 +216,18 @@ class ProvisionFailed(L8sError):
 
 class GitError(L8sError):
     """git on the laptop, or a clone in the container, failed."""
+
+
+class CommandFailed(L8sError):
+    """A program on the laptop (ssh, ssh-add, git ...) could not be run to its end."""
+
+
+class CommandNotFound(CommandFailed):
+    """The program is not installed, or not on PATH."""
+
+
+class CommandTimedOut(CommandFailed):
+    """The program ran past its deadline and was killed."""
 
 
 class SSHConfigError(L8sError):

@@ -1,0 +1,201 @@
+"""The one place that writes files on the laptop: whole, atomically, privately, under a lock.
+
+Not here: what is in them, and the rules for the user's ``~/.ssh/config`` (the ssh-config writer's business).
+Every `OSError` becomes a `LocalFileError` that names the path, the reason and the next step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from l8s_core.errors import LocalFileError
+
+
+def state_dir() -> Path:
+    """``~/.l8s``, where everything that l8s keeps on the laptop lives."""
+    return Path.home() / ".l8s"
+
+
+def display(path: Path) -> str:
+    """``path`` as messages show it: ``~/...`` when it is under the home directory."""
+    try:
+        return str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(path)
+
+
+def private_dir(path: Path) -> None:
+    """Make ``path`` and its missing parents, each 0700.
+
+    An existing directory keeps its mode, unless it is l8s's own (`state_dir` or below) and open to others: then
+    it is tightened to 0700.
+
+    Raises:
+        LocalFileError: it cannot be made, is no directory, or is l8s's own but belongs to someone else.
+    """
+    try:
+        missing = [path]
+        while not missing[-1].parent.exists():
+            missing.append(missing[-1].parent)
+        for directory in reversed(missing):
+            with contextlib.suppress(FileExistsError):
+                directory.mkdir(mode=0o700)
+        found = path.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not path.is_relative_to(state_dir()):
+            return
+        if os.geteuid() not in (0, found.st_uid):
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+        if found.st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise _failed("cannot use the directory", path, error) from error
+
+
+def read_limited(path: Path, limit: int) -> bytes | None:
+    """The bytes of a file, or None when there is none.
+
+    Raises:
+        LocalFileError: it cannot be read, is not a regular file, or has more than ``limit`` bytes.
+    """
+    try:
+        # Without O_NONBLOCK opening a FIFO would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _failed("cannot read", path, error) from error
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise _failed("cannot read", path, error) from error
+    if len(data) > limit:
+        raise LocalFileError(
+            f"cannot read {display(path)}: it is larger than {limit // 1024} KiB",
+            hints=(f"Look at what is in it: ls -l {display(path)}",),
+        )
+    return data
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file's whole content, so that a reader sees the old bytes or the new ones and nothing else.
+
+    Symlinks are followed, and a dangling one gets its target made. An existing file keeps its mode (and its
+    owner, when root writes); a new one gets ``mode``. The bytes are on the disk when this returns. Whatever
+    fails, the old file stays and no temporary file is left.
+
+    Raises:
+        LocalFileError: no such directory, no permission, no space, another user's file, no regular file.
+    """
+    try:
+        _replace(Path(os.path.realpath(path)), data, mode)
+    except OSError as error:
+        raise _failed("cannot write", path, error) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
+    """Hold the lock that belongs to ``path`` against other l8s processes; not reentrant.
+
+    The lock file lives in ``~/.l8s/locks`` and stays there: removing it would let two processes hold it.
+
+    Raises:
+        LocalFileError: another process still holds it after ``timeout`` seconds, or locking fails there.
+    """
+    from filelock import FileLock, Timeout  # imported late: it pulls in asyncio
+
+    directory = state_dir() / "locks"
+    private_dir(state_dir())
+    private_dir(directory)
+    name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
+    lock = FileLock(directory / f"{name}.lock", timeout=timeout, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise LocalFileError(
+            f"{display(path)} is in use: another l8s command holds its lock for more than {timeout:g} s",
+            hints=(
+                "See what is running: pgrep -af l8s",
+                f"See who holds the lock: fuser -v {display(directory / f'{name}.lock')}",
+            ),
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        reason = error if isinstance(error, OSError) else OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise _failed("cannot lock", path, reason) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _replace(target: Path, data: bytes, mode: int) -> None:
+    """Write ``data`` beside ``target`` and rename it there; raises `OSError`."""
+    owner: tuple[int, int] | None = None
+    try:
+        found = target.lstat()
+    except FileNotFoundError:
+        pass
+    else:
+        if stat.S_ISLNK(found.st_mode):  # realpath leaves a link only when links form a loop
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if not stat.S_ISREG(found.st_mode):  # renaming over /dev/null would be a disaster
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if os.geteuid() not in (0, found.st_uid):
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+        mode = stat.S_IMODE(found.st_mode)
+        owner = (found.st_uid, found.st_gid)
+
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:80]}.l8s-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if owner is not None and os.geteuid() == 0:
+                os.fchown(descriptor, *owner)
+            elif owner is not None:
+                with contextlib.suppress(OSError):  # a group that we are not in any more
+                    os.fchown(descriptor, -1, owner[1])
+            os.fchmod(descriptor, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Put the rename itself on the disk; some network file systems cannot, and that loses nothing old."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _failed(what: str, path: Path, error: OSError) -> LocalFileError:
+    reason = error.strerror or str(error)
+    return LocalFileError(f"{what} {display(path)}: {reason}", hints=(_next_step(path, error),))
+
+
+def _next_step(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"Free some space: df -h {display(path.parent)}"
+    if error.errno == errno.EROFS:
+        return f"The file system is read-only: findmnt -T {display(path.parent)}"
+    if error.errno == errno.ENOENT:
+        return f"Make its directory: mkdir -p {display(path.parent)}"
+    return f"Look at who may write it: ls -ld {display(path.parent)} {display(path)}"
