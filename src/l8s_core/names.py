@@ -1,9 +1,10 @@
 """The one place where text becomes trusted.
 
-Every function here takes a value from outside (a command line, a config file, a server) and returns it, typed and
-unchanged unless its docstring says otherwise, or raises `InvalidValue` with the rule and what to write instead. What
-has passed is safe as an argument, in a URL, in an ssh config and in a container's metadata; it never starts with ``-``.
-At the end: escaping for terminals and quoting for shells. Pure.
+Every function here takes a value from outside (a command line, a config file, a server) and returns it, typed
+and unchanged unless its docstring says otherwise, or raises `InvalidValue` with the rule and what to write
+instead. What has passed is safe as an argument, in a URL and in a container's metadata; it has no control
+character in it and, labels' values apart, never starts with ``-``. At the end: escaping for terminals and
+quoting for shells. Pure.
 
 Not here: whether a host is this machine (`l8s_core.policy`), and where a value came from (`l8s_core.config`).
 """
@@ -50,7 +51,7 @@ _MEMORY = re.compile(r"([0-9]{1,16})(\.[0-9]{1,6})?([kmgt]?)(?:i?b)?", re.IGNORE
 _CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_USERINFO = re.compile(r"(?<=//)[^/]*@")
+_USERINFO = re.compile(r"(?<=//).*@")
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -159,9 +160,10 @@ def remote_user(value: object) -> str:
 
 
 def host(value: object) -> str:
-    """A DNS name, an ssh alias, or an IPv4 or IPv6 address (with a zone, ``fe80::1%eth0``); nothing is normalised.
+    """A DNS name, an ssh alias, or an IPv4 or IPv6 address (with a zone, ``fe80::1%eth0``).
 
-    A trailing dot stays and non-canonical numbers (``127.1``) pass as names: `l8s_core.policy` judges them.
+    Nothing is normalised. A trailing dot stays and non-canonical numbers (``127.1``) pass as names:
+    `l8s_core.policy` judges them.
     """
     what = "host"
     example = "Write a name or address alone: server.example.com"
@@ -171,7 +173,8 @@ def host(value: object) -> str:
         _refuse(
             what,
             _USERINFO.sub("***@", value),
-            f"it is a URL or a path, and l8s is remote-only: it always connects through SSH. {REMOTE_ONLY_NOTE}",
+            "it is a URL or a path, and l8s is remote-only: it always connects through SSH. "
+            + REMOTE_ONLY_NOTE,
             example,
             "The user, port and socket have their own settings: remote_user, remote_port, remote_socket",
         )
@@ -199,7 +202,8 @@ def host(value: object) -> str:
         _refuse(
             what,
             value,
-            "it must be parts of letters, digits, - and _ with single dots between, each at most 63 long and none starting with -",
+            "it must be parts of letters, digits, - and _ with single dots between; "
+            "a part has at most 63 characters and does not start with -",
             example,
         )
     return text
@@ -258,7 +262,7 @@ def socket_path(value: object) -> str:
 
 
 def local_path(value: object) -> str:
-    """A path on this laptop as a person writes it; ``~`` at its start is their home and is not expanded here."""
+    """A path on this laptop as a person writes it; ``~/`` at its start is not expanded here."""
     what = "path"
     text = _text(what, value, 4096)
     if '"' in text:
@@ -321,8 +325,8 @@ def label_argument(value: object) -> tuple[str, str]:
 def image(value: object) -> str:
     """An image reference: ``[registry[:port]/]path[:tag][@sha256:...]``.
 
-    The grammar is that of https://github.com/distribution/reference; as there, the first part is a registry when it
-    has a dot or a port or is ``localhost``.
+    The grammar is that of https://github.com/distribution/reference; as there, the first part is a registry
+    when it has a dot or a port or is ``localhost``.
     """
     what, example = "image", "Write it like quay.io/fedora/fedora:43"
     text = _text(what, value, 255, example)
@@ -359,7 +363,10 @@ def image(value: object) -> str:
 
 @frozen(kw_only=True)
 class Repository:
-    """A git repository to clone. ``url`` holds no credentials; a lone ``username`` may be a token, so neither is shown."""
+    """A git repository to clone. ``url`` holds no credentials.
+
+    A lone ``username`` may be a token, so it is hidden from the repr like the password.
+    """
 
     url: str
     username: str | None = field(default=None, repr=False)
@@ -369,8 +376,9 @@ class Repository:
 def repository(value: object) -> Repository:
     """A git URL: ``https://``, ``http://``, ``ssh://`` or ``git@host:path``.
 
-    Credentials in an http(s) URL are taken out of it and percent-decoded. Refused are local paths (the clone happens in
-    the container), remote helpers (``ext::`` runs commands, gitremote-helpers(7)) and ``git://`` (nothing proves who answers).
+    Credentials in an http(s) URL are taken out of it and percent-decoded. Refused are local paths (the clone
+    happens in the container), remote helpers (``ext::`` runs commands, gitremote-helpers(7)) and ``git://``
+    (nothing proves who answers).
     """
     what = "repository"
     examples = ("Write https://git.example.com/app.git or git@git.example.com:app.git",)
@@ -514,7 +522,7 @@ def remote_name(value: object) -> str:
 
 
 def memory(value: object) -> int:
-    """An amount of memory in bytes: a number of bytes, or ``512m``, ``2g``, ``1.5GiB``; units are powers of 1024."""
+    """Memory in bytes, from a number of bytes or ``512m``, ``2g``, ``1.5GiB``; units are powers of 1024."""
     what, hint = "memory", "Write it like 512m or 2g"
     if isinstance(value, str):
         match = _MEMORY.fullmatch(value)
@@ -598,10 +606,10 @@ def _escaped(character: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""``text`` for one line of a terminal: what could move the cursor, hide or reorder is escaped, like ``\x1b``.
+    r"""``text`` for one line of a terminal: what moves the cursor, hides or reorders becomes ``\x1b``.
 
-    That is all of Unicode's categories Other and Separator but the space (`str.isprintable`): controls, ESC, DEL, bidi
-    and zero-width characters, line separators, surrogates.
+    That is all of Unicode's categories Other and Separator but the space (`str.isprintable`): controls, ESC,
+    DEL, bidi and zero-width characters, line separators, surrogates.
     """
     if text.isprintable():
         return text
@@ -609,12 +617,16 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    r"""``text`` for a terminal, over several lines: as `printable`, but ``\n`` and ``\t`` stay; ``\r\n`` becomes ``\n``."""
+    r"""As `printable`, over several lines: ``\n`` and ``\t`` stay, ``\r\n`` becomes ``\n``."""
     return "".join(c if c in "\n\t" or c.isprintable() else _escaped(c) for c in text.replace("\r\n", "\n"))
 
 
 def shell_word(text: str) -> str:
-    """``text`` quoted as one word of a POSIX shell. What no process argument can hold (NUL, no UTF-8) is refused."""
+    """``text`` quoted as one word of a POSIX shell.
+
+    Raises:
+        InvalidValue: no process argument can hold it (NUL), or it cannot be written in UTF-8.
+    """
     if "\0" in text:
         _refuse("argument", text, "no argument can have a NUL in it")
     try:
