@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# Turns this machine into a server for l8s: Podman as root behind the system's podman.socket, reached through SSH.
+#
+#   On the server, as root:      ./setup-server.sh
+#   From the laptop:             ssh root@SERVER 'bash -s' < scripts/setup-server.sh
+#
+# Meant for an LXC container or a virtual machine that holds nothing else: whoever reaches the socket is root here.
+# Fedora, Debian 12 or later, Ubuntu 24.04 or later. Safe to run twice: what is there already is left alone.
+# It never edits sshd_config, image policy, registries or firewall rules, and pulls no image.
+set -euo pipefail
+
+readonly SOCKET=/run/podman/podman.sock
+readonly FLOOR=4.3 # the oldest Podman that l8s is tested with
+warnings=0
+
+say() { printf '%s\n' "$*"; }
+step() { printf '\n==> %s\n' "$*"; }
+warn() {
+  warnings=$((warnings + 1))
+  printf 'WARNING: %s\n' "$*" >&2
+}
+die() {
+  printf 'ERROR: %s\n' "$1" >&2
+  shift
+  for line in "$@"; do printf '       %s\n' "$line" >&2; done
+  exit 1
+}
+
+at_least() { # VERSION FLOOR
+  [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n1) = "$2" ]]
+}
+
+check_machine() {
+  [[ $(id -u) -eq 0 ]] || die "this must run as root on the server." "Run: sudo $0    or: ssh root@SERVER 'bash -s' < scripts/setup-server.sh"
+  [[ -d /run/systemd/system ]] || die "systemd does not run here, and podman.socket needs it." \
+    "Use an LXC container or a virtual machine that boots with systemd."
+  # shellcheck source=/dev/null
+  . /etc/os-release
+  case " ${ID:-} ${ID_LIKE:-} " in
+    *" fedora "* | *" rhel "*) family=dnf ;;
+    *" debian "* | *" ubuntu "*) family=apt ;;
+    *) die "${PRETTY_NAME:-this system} is neither Fedora, Debian nor Ubuntu." \
+      "Install podman (at least $FLOOR) and openssh-server by hand; docs/REMOTE_SETUP.md lists every step." ;;
+  esac
+  say "System:   ${PRETTY_NAME:-$ID}"
+  local virt
+  virt=$(systemd-detect-virt 2>/dev/null) || virt=none
+  say "Runs in:  $virt"
+  if [[ $virt = none ]]; then
+    warn "this looks like a bare machine. Whoever may use l8s here is root here:" \
+      "put the server into an LXC container or a virtual machine of its own."
+  fi
+}
+
+install_packages() { # the packages of those named that are not installed yet
+  local package missing=()
+  for package in "$@"; do
+    case $family in
+      dnf) rpm -q "$package" >/dev/null 2>&1 || missing+=("$package") ;;
+      apt) [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) = installed ]] || missing+=("$package") ;;
+    esac
+  done
+  if [[ ${#missing[@]} -eq 0 ]]; then
+    say "Installed already: $*"
+    return 0
+  fi
+  say "Installing: ${missing[*]}"
+  case $family in
+    dnf) dnf install -y "${missing[@]}" </dev/null ;;
+    apt)
+      export DEBIAN_FRONTEND=noninteractive
+      # refreshed only when something is missing, so that a second run works offline
+      apt-get update -q </dev/null
+      apt-get install -y -q --no-install-recommends "${missing[@]}" </dev/null
+      ;;
+  esac
+}
+
+install_podman() {
+  step "Podman"
+  case $family in
+    # Fedora's podman brings its network stack and runtime along
+    dnf) install_packages podman ;;
+    # recommended only by Debian's package, and needed for containers with published ports: the network stack,
+    # the firewall tools that it drives, and registries' certificates
+    apt) install_packages podman netavark aardvark-dns iptables nftables ca-certificates ;;
+  esac
+  local version
+  version=$(podman --version | awk '{print $3}')
+  at_least "$version" "$FLOOR" || die "Podman $version is too old; l8s needs $FLOOR or later." \
+    "Use Fedora, Debian 12 or later, or Ubuntu 24.04 or later."
+  say "Podman $version"
+}
+
+enable_unit() { # UNIT: started now and at every boot
+  if systemctl is-enabled --quiet "$1" 2>/dev/null && systemctl is-active --quiet "$1"; then
+    say "$1: enabled already"
+  else
+    systemctl enable --now "$1"
+    say "$1: enabled"
+  fi
+}
+
+enable_units() {
+  step "Socket, and containers that come back after a reboot"
+  enable_unit podman.socket
+  enable_unit podman-restart.service
+}
+
+prove_socket() {
+  step "Proof"
+  [[ -S $SOCKET ]] || die "Podman socket not found at $SOCKET." "Look at: systemctl status podman.socket"
+  local version
+  version=$(timeout 60 podman --url "unix://$SOCKET" version --format '{{.Server.Version}}' </dev/null) ||
+    die "the socket at $SOCKET is there but does not answer." "Look at: journalctl -u podman.service -n 50"
+  say "Podman $version answers at $SOCKET"
+}
+
+check_sshd() {
+  step "SSH"
+  local unit running= settings
+  install_packages openssh-server
+  for unit in ssh.service sshd.service ssh.socket sshd.socket; do
+    if systemctl is-active --quiet "$unit"; then running=$unit; fi
+  done
+  if [[ -z $running ]]; then
+    case $family in dnf) running=sshd.service ;; apt) running=ssh.service ;; esac
+    systemctl enable --now "$running"
+  fi
+  say "$running is running"
+  # what holds for root, Match blocks included; read only
+  mkdir -p /run/sshd
+  if ! settings=$(sshd -T -C user=root,host=laptop,addr=192.0.2.1 2>/dev/null); then
+    warn "sshd -T could not be read; check AllowStreamLocalForwarding yourself."
+    return 0
+  fi
+  if grep -qiE '^(allowstreamlocalforwarding (no|remote)|disableforwarding yes)$' <<<"$settings"; then
+    warn "sshd forbids forwarding to Unix sockets (AllowStreamLocalForwarding, DisableForwarding)." \
+      "l8s still works through 'podman system dial-stdio', but every command takes longer."
+  fi
+  if grep -qiE '^allowtcpforwarding (no|remote)$' <<<"$settings"; then
+    warn "sshd forbids TCP forwarding (AllowTcpForwarding): this server cannot be a jump host."
+  fi
+  if grep -qiE '^permitrootlogin (no|forced-commands-only)$' <<<"$settings"; then
+    warn "sshd forbids root to log in (PermitRootLogin). l8s needs a user who may use $SOCKET." \
+      "PermitRootLogin prohibit-password allows keys only."
+  fi
+}
+
+next_steps() {
+  local name address key=/etc/ssh/ssh_host_ed25519_key.pub fingerprint="(no key yet)"
+  name=$(hostname)
+  address=$(ip -o -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
+  [[ -n $address ]] || address=$(ip -o -4 addr show scope global 2>/dev/null | awk '{sub("/.*", "", $4); print $4; exit}')
+  [[ -r $key ]] || key=$(find /etc/ssh -name 'ssh_host_*_key.pub' | sort | head -n1)
+  if [[ -r $key ]]; then fingerprint=$(ssh-keygen -lf "$key" | awk '{print $2, $NF}'); fi
+  step "Setup complete"
+  say "Next steps, on your laptop:"
+  say "1. Add your SSH key:    ssh-copy-id root@${address:-$name}"
+  say "2. Configure l8s:       l8s init"
+  say "     Remote host:       ${address:-$name}    (this server calls itself $name)"
+  say "     Remote user:       root"
+  say "     Remote socket:     $SOCKET"
+  say "3. When l8s shows the server's host key, compare it with this one:"
+  say "     $fingerprint"
+  say ""
+  say "Podman runs as root here. What isolates it from everything else is this LXC container or virtual machine."
+  if [[ $warnings -gt 0 ]]; then say "There were warnings ($warnings); see above."; fi
+}
+
+main() {
+  say "=== L8s Server Setup ==="
+  check_machine
+  install_podman
+  enable_units
+  check_sshd
+  prove_socket
+  next_steps
+}
+
+# the last line, so that a script piped through ssh is read whole before anything runs
+main "$@"
