@@ -447,7 +447,7 @@ def _authority(hidden: object, address: str, examples: tuple[str, ...]) -> None:
             _refuse("repository", hidden, "only an IPv6 address is written in brackets", *examples)
     if number:
         if not re.fullmatch(r"[0-9]{1,5}", number):
-            _refuse("repository", hidden, f"{shown(number)} is no port", *examples)
+            _refuse("repository", hidden, "what follows : in its host must be a port", *examples)
         port(int(number))
     host(name)
 
