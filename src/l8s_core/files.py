@@ -34,8 +34,8 @@ def display(path: Path) -> str:
 def private_dir(path: Path) -> None:
     """Make ``path`` and its missing parents, each 0700.
 
-    An existing directory keeps its mode, unless it is l8s's own (`state_dir` or below) and open to others: then
-    it is tightened to 0700.
+    An existing directory keeps its mode, unless it is l8s's own (`state_dir` or below) and open to others:
+    then it is tightened to 0700.
 
     Raises:
         LocalFileError: it cannot be made, is no directory, or is l8s's own but belongs to someone else.

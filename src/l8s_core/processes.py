@@ -26,8 +26,9 @@ OUTPUT_LIMIT = 4 * 1024 * 1024
 """Bytes of stdout, and of stderr, that a program may print: what l8s asks for is a thousandth of that."""
 
 LINGER = 0.3
-"""Seconds to go on reading after the program ended. Its own output is there at once; only a background process
-that inherited the pipe (as ssh's multiplexing master does) keeps it open, and that is not worth waiting for."""
+"""Seconds to go on reading after the program ended. Its own output is there at once; only a background
+process that inherited the pipe (as ssh's multiplexing master does) keeps it open, and that is not worth
+waiting for."""
 
 
 @frozen
