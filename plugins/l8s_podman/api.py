@@ -1,0 +1,328 @@
+"""Podman's REST API over the link: podman-py's APIClient on an adapter of our own.
+
+podman-py's own ssh transport is not used: it does not check host keys, and dials anew for every connection. Here each
+HTTP connection is a channel of the one SSH connection, to the socket itself (``direct-streamlocal``) or, where the
+server forbids that, to ``podman system dial-stdio``. Not here: what is asked (`l8s_podman.backend`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import paramiko
+import urllib3
+from podman.api.client import APIClient, APIResponse
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+
+from l8s_core import names
+from l8s_core.errors import BackendError, ConnectionFailed, socket_unavailable
+from l8s_podman.link import Link
+from l8s_podman.streams import ChannelSocket
+from l8s_podman.translate import translated
+
+API_VERSION = "4.0.0"
+"""The version in the URLs: the oldest that is supported, which every later Podman still answers."""
+
+MINIMUM_VERSION = (4, 3)
+"""The oldest Podman that l8s is tested with."""
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds between two pieces of an answer."""
+
+BASE_URL = "http://podman"
+"""Where podman-py is told that the API is; every connection to it is made by our adapter."""
+
+_VERSION = re.compile(r"^(\d+)\.(\d+)")
+
+
+class RequestFailed(BackendError):
+    """The API answered with an error. ``status`` is the HTTP status, ``reason`` the server's words."""
+
+    def __init__(self, doing: str, where: str, status: int, reason: str) -> None:
+        super().__init__(f"Podman on {where} failed while {doing}: {reason or f'HTTP status {status}'}")
+        self.status = status
+        self.reason = reason
+
+
+class Dialer:
+    """Opens streams to the API's socket, and remembers which way works."""
+
+    def __init__(self, link: Link, socket_path: str) -> None:
+        self._link = link
+        self._path = socket_path
+        self._dial_stdio = False
+
+    @property
+    def way(self) -> str:
+        """In words, how the socket is reached."""
+        return "podman system dial-stdio" if self._dial_stdio else "forwarded"
+
+    def open(self) -> ChannelSocket:
+        """A new stream.
+
+        Raises:
+            SocketUnavailable: it cannot be had; the message says which of the ways in which that happens.
+            ConnectionFailed: the SSH connection is gone.
+        """
+        if not self._dial_stdio:
+            try:
+                return ChannelSocket(self._link.streamlocal(self._path))
+            except paramiko.ChannelException as error:
+                if error.code == 2:  # SSH_OPEN_CONNECT_FAILED
+                    raise socket_unavailable(self._path, self._why()) from error
+                # 1 is SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, 3 an unknown channel type: servers without forwarding.
+                self._dial_stdio = True
+        reason = self._socket_problem()
+        if reason:
+            raise socket_unavailable(self._path, reason)
+        words = ["podman", "--url", f"unix://{self._path}", "system", "dial-stdio"]
+        return ChannelSocket(self._link.command(words))
+
+    def _why(self) -> str:
+        return self._socket_problem() or "nothing listens on it"
+
+    def _socket_problem(self) -> str:
+        """What is wrong with the socket's file; "" when it looks right."""
+        script = (
+            'if [ ! -e "$1" ]; then echo missing; elif [ ! -S "$1" ]; then echo plain;'
+            ' elif [ ! -r "$1" ] || [ ! -w "$1" ]; then echo denied; fi'
+        )
+        verdict = self._link.run(["sh", "-c", script, "sh", self._path]).stdout.decode("ascii", "replace").strip()
+        return {
+            "missing": "there is no such file, or the login user may not look into its directory",
+            "plain": "it is a file, but not a socket",
+            "denied": "the login user may not read and write it",
+        }.get(verdict, "")
+
+
+class _Connection(HTTPConnection):
+    """An HTTP connection over a stream of the dialer."""
+
+    dialer: Dialer
+    sock: Any
+
+    def connect(self) -> None:
+        self.sock = self.dialer.open()
+        self.sock.settimeout(self.timeout)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.sock is not None and self.sock.idle
+
+
+class _Adapter(HTTPAdapter):
+    """A requests adapter all of whose connections are channels."""
+
+    def __init__(self, dialer: Dialer) -> None:
+        connection = type("_DialedConnection", (_Connection,), {"dialer": dialer})
+        pool = type("_DialedPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": connection})
+        self._pool = pool("podman", maxsize=8)
+        super().__init__(max_retries=0)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+        return self._pool
+
+    def close(self) -> None:
+        self._pool.close()
+        super().close()
+
+
+class PodmanAPI:
+    """Requests to one server's Podman."""
+
+    def __init__(self, link: Link, dialer: Dialer, *, where: str) -> None:
+        self._link = link
+        self._dialer = dialer
+        self._where = where
+        # Without a base_url podman-py would talk to this machine's own socket.
+        self._client = APIClient(base_url=BASE_URL, version=API_VERSION, timeout=REQUEST_TIMEOUT)
+        self._client.trust_env = False  # no proxy gets to see the API
+        adapter = _Adapter(dialer)
+        for scheme in ("http://", "https://"):
+            self._client.mount(scheme, adapter)
+        self._version_checked = False
+
+    @property
+    def where(self) -> str:
+        """The server, for messages."""
+        return self._where
+
+    def ping(self) -> tuple[str, str]:
+        """Podman's version and its API version.
+
+        Raises:
+            SocketUnavailable: the socket cannot be used.
+            BackendError: Podman is too old, or something else answers.
+        """
+        response = self.request("GET", "/_ping", doing="asking for its version")
+        api = str(response.headers.get("Libpod-Api-Version", ""))
+        server = str(response.headers.get("Server", ""))
+        return server.removeprefix("Libpod/").partition(" ")[0] or api, api
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        doing: str,
+        params: Mapping[str, Any] | None = None,
+        body: object | None = None,
+        data: Any = None,
+        content_type: str = "application/json",
+        allowed: tuple[int, ...] = (),
+        stream: bool = False,
+        timeout: float = REQUEST_TIMEOUT,
+    ) -> APIResponse:
+        """One request. Statuses from 400 that are not ``allowed`` raise. ``path`` holds only quoted names.
+
+        ``timeout`` is in seconds between two pieces of the answer.
+
+        Raises:
+            RequestFailed: the API answered with an error.
+            OutcomeUnknown: a change was sent, and no answer came.
+            ConnectionFailed: no answer came to a look.
+        """
+        payload = data if body is None else json.dumps(body).encode("utf-8")
+        headers = {"Content-Type": content_type} if payload is not None else {}
+        with self._translated(doing, write=method != "GET"):
+            send = {"GET": self._client.get, "PUT": self._client.put, "DELETE": self._client.delete}.get(
+                method, self._client.post
+            )
+            options: dict[str, Any] = {"params": params, "headers": headers, "timeout": timeout, "stream": stream}
+            if payload is not None:
+                options["data"] = payload
+            response: APIResponse = send(path, **options)
+        self._check_version(response)
+        if response.status_code >= 400 and response.status_code not in allowed:
+            with self._translated(doing, write=False):
+                text = response.text
+            raise RequestFailed(doing, self._where, response.status_code, error_text(text))
+        return response
+
+    def json(self, path: str, *, doing: str, params: Mapping[str, Any] | None = None) -> Any:
+        """The answer to a GET, parsed.
+
+        Raises:
+            BackendError: it is not JSON.
+        """
+        response = self.request("GET", path, doing=doing, params=params)
+        return parse_json(response.content, doing=doing, where=self._where)
+
+    def chunks(self, response: APIResponse, *, doing: str, write: bool) -> Iterator[bytes]:
+        """The body of a streamed answer, as it comes, and the end of it only if it is the real one."""
+        with self._translated(doing, write=write):
+            yield from response.iter_content(chunk_size=None)
+
+    def hijack(self, path: str, body: object, *, doing: str, timeout: float | None) -> tuple[ChannelSocket, Any]:
+        """Send a POST whose connection then carries raw bytes; the stream, and a reader behind the answer's headers.
+
+        The caller closes both. ``timeout`` is in seconds per read.
+
+        Raises:
+            RequestFailed: the API answered with an error.
+            OutcomeUnknown: no answer came.
+        """
+        payload = json.dumps(body).encode("utf-8")
+        head = (
+            f"POST /v{API_VERSION}/libpod{path} HTTP/1.1\r\n"
+            "Host: podman\r\n"
+            "Content-Type: application/json\r\n"
+            "Connection: Upgrade\r\n"
+            "Upgrade: tcp\r\n"
+            f"Content-Length: {len(payload)}\r\n\r\n"
+        )
+        with self._translated(doing, write=True):
+            stream = self._dialer.open()
+            reader = None
+            try:
+                stream.settimeout(REQUEST_TIMEOUT)
+                stream.sendall(head.encode("ascii") + payload)
+                reader = stream.makefile("rb")
+                status, headers = _read_head(reader)
+                if status >= 400:
+                    length = headers.get("content-length", "")
+                    text = reader.read(min(int(length), 64 * 1024) if length.isdigit() else 64 * 1024)
+                    raise RequestFailed(doing, self._where, status, error_text(text.decode("utf-8", "replace")))
+                stream.settimeout(timeout)
+            except BaseException:
+                if reader is not None:
+                    reader.close()
+                stream.close()
+                raise
+        return stream, reader
+
+    def close(self) -> None:
+        """Close every HTTP connection; the link stays."""
+        self._client.close()
+
+    def _translated(self, doing: str, *, write: bool) -> Any:
+        return translated(doing, write=write, where=self._where, link_dead=lambda: self._link.dead)
+
+    def _check_version(self, response: APIResponse) -> None:
+        """Every answer names its version: a server that is too old is refused at the first one."""
+        if self._version_checked:
+            return
+        text = str(response.headers.get("Libpod-Api-Version", ""))
+        match = _VERSION.match(text)
+        if match is None:
+            raise BackendError(
+                f"What answers on the socket of {self._where} is not Podman.",
+                hints=("Check remote_socket: l8s profile show",),
+            )
+        if (int(match[1]), int(match[2])) < MINIMUM_VERSION:
+            floor = ".".join(map(str, MINIMUM_VERSION))
+            raise BackendError(
+                f"Podman on {self._where} is {text}; l8s needs {floor} or later.",
+                hints=("Upgrade Podman on the server, for example by a newer release of its distribution",),
+            )
+        self._version_checked = True
+
+
+def parse_json(data: bytes, *, doing: str, where: str) -> Any:
+    """Parse an answer.
+
+    Raises:
+        BackendError: it is not JSON.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BackendError(f"Podman on {where} gave an unreadable answer while {doing}.") from error
+
+
+def error_text(text: str) -> str:
+    """The server's words in an error answer: libpod's ``cause`` and ``message``, or the beginning of the text."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip()[:1000]
+    if isinstance(body, dict):
+        for key in ("message", "cause", "error"):
+            value = body.get(key)
+            if isinstance(value, str) and value:
+                return value.strip()[:1000]
+    return text.strip()[:1000]
+
+
+def _read_head(reader: Any) -> tuple[int, dict[str, str]]:
+    """Status and headers of an HTTP/1 answer (RFC 9112), at most 64 lines.
+
+    Raises:
+        ConnectionFailed: it is not one.
+    """
+    line = reader.readline(4096)
+    parts = line.split(None, 2)
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
+        raise ConnectionFailed(f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}")
+    headers: dict[str, str] = {}
+    for _ in range(64):
+        field = reader.readline(8192)
+        if field in (b"\r\n", b"\n", b""):
+            break
+        name, _, value = field.decode("latin-1").partition(":")
+        headers[name.strip().lower()] = value.strip()
+    return int(parts[1]), headers

@@ -1,0 +1,722 @@
+"""The RemoteBackend for Podman 4.3 to 5.x.
+
+Podman's answers are read with care: 4.3 reports a taken name and a missing image with the same status 500 as a real
+fault, so what a failure means is looked up rather than guessed from the status. Not here: the connection
+(`l8s_podman.link`), the wire (`l8s_podman.api`), what a development container is (core).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import IO, Any
+from urllib.parse import quote
+
+from l8s_core import names, policy
+from l8s_core.errors import (
+    BackendError,
+    ContainerExists,
+    ContainerNotFound,
+    ContainerNotRunning,
+    ExecTimeout,
+    ImageNotFound,
+    L8sError,
+    OutcomeUnknown,
+    PortInUse,
+)
+from l8s_core.model import (
+    ContainerInfo,
+    ContainerRequest,
+    Endpoint,
+    ExecResult,
+    HostFacts,
+    MachineIdentity,
+    OutputSink,
+    Profile,
+    StreamName,
+    VolumeInfo,
+)
+from l8s_core.steps import Steps
+from l8s_podman.api import Dialer, PodmanAPI, RequestFailed, parse_json
+from l8s_podman.exec_stream import MARKER, STOP_SCRIPT, feed, frames
+from l8s_podman.link import Link
+from l8s_podman.streams import ChannelSocket
+from l8s_podman.translate import translated
+
+BUILD_TIMEOUT = 1800.0
+"""Seconds that a build may be silent: a package manager can take that long behind one line."""
+
+TRANSFER_TIMEOUT = 300.0
+"""Seconds between two pieces of an upload's or download's answer."""
+
+STOP_TIMEOUT = 15.0
+"""Seconds for the command that stops another one."""
+
+CPU_PERIOD = 100_000
+"""Microseconds; the CFS period in which `cpus` is counted (the kernel's and Podman's default)."""
+
+_IDENTITY_SCRIPT = (
+    "cat /proc/sys/kernel/random/boot_id; uname -r -v; cat /proc/self/stat; getconf CLK_TCK;"
+    " cat /etc/machine-id; systemctl is-enabled podman-restart.service 2>/dev/null"
+)
+"""One command, so that the proof costs one round trip. ``cat`` is a fresh process: its start is the present moment."""
+
+_PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
+_NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
+
+
+class PodmanBackend:
+    """Podman on a profile's server."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._link = Link(profile)
+        self._dialer = Dialer(self._link, names.socket_path(profile.remote_socket))
+        self._api = PodmanAPI(self._link, self._dialer, where=profile.remote_host)
+        self._restarts: bool | None = None
+
+    # The connection
+
+    def open(self, steps: Steps) -> Endpoint:
+        """Connect and authenticate; see the contract."""
+        return self._link.open(steps)
+
+    def machine(self) -> MachineIdentity:
+        """Read the machine's identity over the same connection; see the contract."""
+        sent = policy.boot_clock()
+        ran = self._link.run(["sh", "-c", _IDENTITY_SCRIPT])
+        received = policy.boot_clock()
+        lines = ran.stdout.decode("utf-8", "replace").splitlines() + [""] * 6
+        self._restarts = {"enabled": True, "disabled": False}.get(lines[5].strip())
+        return MachineIdentity(
+            boot_id=lines[0].strip(),
+            kernel=lines[1].strip(),
+            process_start=_process_start(lines[2], lines[3]),
+            machine_id=lines[4].strip(),
+            sent=sent,
+            received=received,
+        )
+
+    def facts(self, steps: Steps) -> HostFacts:
+        """Reach the API and describe the server; see the contract."""
+        with steps.step("socket") as step:
+            version, api = self._api.ping()
+            step.detail = f"{self._profile.remote_socket} ({self._dialer.way})"
+        with steps.step("API version") as step:
+            step.detail = f"Podman {version}, API {api}"
+        info = self._api.json("/info", doing="asking about the server")
+        host = _mapping(info, "host")
+        distribution = _mapping(host, "distribution")
+        warnings = []
+        if self._restarts is False:
+            warnings.append(
+                "podman-restart.service is not enabled on the server: containers will not come back when it reboots. "
+                "On the server, run: systemctl enable podman-restart.service"
+            )
+        return HostFacts(
+            backend="podman",
+            version=version,
+            api_version=api,
+            os=f"{distribution.get('distribution', 'unknown')} {distribution.get('version', '')}".strip(),
+            kernel=str(host.get("kernel", "")),
+            cpus=int(host.get("cpus", 0)),
+            memory=int(host.get("memTotal", 0)),
+            warnings=tuple(warnings),
+        )
+
+    def close(self) -> None:
+        """Close the API's connections and the link."""
+        self._api.close()
+        self._link.close()
+
+    # Containers
+
+    def list(self, labels: Mapping[str, str]) -> Sequence[ContainerInfo]:
+        """All containers with all of ``labels``, in one request."""
+        return [_row(item) for item in self._rows(labels)]
+
+    def _rows(self, labels: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
+        params = {"all": "true", **_label_filter(labels)}
+        rows = self._api.json("/containers/json", doing="listing containers", params=params)
+        return [row for row in rows or [] if isinstance(row, dict)]
+
+    def inspect(self, name: str) -> ContainerInfo:
+        """One container."""
+        doing = f"looking at container {name}"
+        response = self._api.request("GET", f"/containers/{_q(name)}/json", doing=doing, allowed=(404,))
+        if response.status_code == 404:
+            raise self._missing(name)
+        return _inspected(parse_json(response.content, doing=doing, where=self._api.where))
+
+    def ports_in_use(self) -> frozenset[int]:
+        """Listeners, from the kernel's tables (proc_net_tcp(5)), and every container's published ports."""
+        used = {port for row in self._rows({}) for port in _published(row.get("Ports")).keys()}
+        ran = self._link.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
+        for line in ran.stdout.decode("ascii", "replace").splitlines():
+            fields = line.split()
+            if len(fields) > 3 and fields[3] == "0A":  # TCP_LISTEN
+                used.add(int(fields[1].rpartition(":")[2], 16))
+        return frozenset(used)
+
+    def create(self, request: ContainerRequest) -> str:
+        """Create a container; see the contract."""
+        doing = f"creating container {request.name}"
+        try:
+            response = self._api.request("POST", "/containers/create", doing=doing, body=_specification(request))
+        except RequestFailed as error:
+            # Look again rather than trust the status: 4.3 says 500 for both of these.
+            if self._exists("containers", request.name):
+                raise ContainerExists(
+                    f"The server has a container named {request.name} already.",
+                    hints=("See what there is: l8s list", f"Remove it: l8s rm {request.name.partition('-')[2]}"),
+                ) from error
+            if not self._image_exists(request.image):
+                raise ImageNotFound(
+                    f"The server does not have the image {request.image}.",
+                    hints=("Build it there: l8s build", "Or name another one with --image"),
+                ) from error
+            raise
+        answer = parse_json(response.content, doing=doing, where=self._api.where)
+        return str(_as_mapping(answer).get("Id", ""))
+
+    def start(self, name: str) -> None:
+        """Start a container; see the contract."""
+        doing = f"starting container {name}"
+        try:
+            response = self._api.request(
+                "POST", f"/containers/{_q(name)}/start", doing=doing, allowed=(304, 404), timeout=120
+            )
+        except RequestFailed as error:
+            if _PORT_TAKEN.search(error.reason):
+                raise PortInUse(f"A port that {name} publishes is taken on the server: {error.reason}") from error
+            if _NO_EXECUTABLE.search(error.reason):
+                raise BackendError(
+                    f"The image of {name} has no usable /bin/sh: {error.reason}",
+                    hints=("Use an image with a shell and sshd: l8s build",),
+                ) from error
+            raise
+        if response.status_code == 404:
+            raise self._missing(name)
+
+    def stop(self, name: str, *, grace: float = 10.0) -> None:
+        """Stop a container; see the contract."""
+        response = self._api.request(
+            "POST",
+            f"/containers/{_q(name)}/stop",
+            doing=f"stopping container {name}",
+            params={"timeout": str(round(grace))},
+            allowed=(304, 404),
+            timeout=grace + 60,
+        )
+        if response.status_code == 404:
+            raise self._missing(name)
+
+    def remove(self, name: str) -> bool:
+        """Remove a container but none of its named volumes; whether there was one."""
+        response = self._api.request(
+            "DELETE",
+            f"/containers/{_q(name)}",
+            doing=f"removing container {name}",
+            params={"force": "true", "v": "false", "timeout": "5"},
+            allowed=(404,),
+            timeout=60,
+        )
+        if response.status_code == 404:
+            return False
+        self._raise_reported(response.content, name)
+        return True
+
+    def _raise_reported(self, content: bytes, name: str) -> None:
+        """A removal is answered with a list of reports; one with an error in it has failed despite the status."""
+        with suppress(ValueError):
+            for report in json.loads(content or b"[]") or []:
+                error = _as_mapping(report).get("Err")
+                if error:
+                    raise BackendError(f"Podman on {self._api.where} did not remove {name}: {error}")
+
+    # Volumes
+
+    def volumes(self, labels: Mapping[str, str]) -> Sequence[VolumeInfo]:
+        """All named volumes with all of ``labels``."""
+        rows = self._api.json("/volumes/json", doing="listing volumes", params=_label_filter(labels))
+        return [
+            VolumeInfo(name=str(row["Name"]), labels=_text_mapping(row.get("Labels")))
+            for row in rows or []
+            if isinstance(row, dict) and "Name" in row
+        ]
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Create a volume; False when the name is taken."""
+        body = {"Name": name, "Labels": dict(labels), "Label": dict(labels)}
+        try:
+            self._api.request("POST", "/volumes/create", doing=f"creating volume {name}", body=body)
+        except RequestFailed:
+            if self._exists("volumes", name):
+                return False
+            raise
+        return True
+
+    def remove_volume(self, name: str) -> bool:
+        """Remove a volume; whether there was one."""
+        response = self._api.request(
+            "DELETE", f"/volumes/{_q(name)}", doing=f"removing volume {name}", allowed=(404,)
+        )
+        return response.status_code != 404
+
+    # Inside a container
+
+    def exec(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        workdir: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | IO[bytes] | None = None,
+        timeout: float | None = None,
+        on_output: OutputSink | None = None,
+    ) -> ExecResult:
+        """Run a command; see the contract."""
+        marker = secrets.token_hex(16)
+        session = self._exec_session(
+            name, argv, user=user, workdir=workdir, env={**(env or {}), MARKER: marker}, stdin=stdin is not None
+        )
+        kept: dict[StreamName, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+
+        def keep(stream: StreamName, data: bytes) -> None:
+            kept[stream] += data
+
+        try:
+            code = self._exec_run(name, session, stdin, timeout, on_output or keep)
+        except _DeadlinePassed:
+            stopped = self._stop_marked(name, marker)
+            assert timeout is not None
+            raise ExecTimeout(
+                f"The command did not end within {timeout:g} s and was stopped."
+                if stopped
+                else f"The command did not end within {timeout:g} s, and stopping it was not confirmed.",
+                stdout_bytes=bytes(kept["stdout"]),
+                stderr_bytes=bytes(kept["stderr"]),
+                stopped=stopped,
+                hints=("Allow more time with --timeout (timeout= in the library)",)
+                + (() if stopped else (f"Stop the container: l8s stop {name.partition('-')[2]}",)),
+            ) from None
+        except L8sError:
+            raise
+        except BaseException:
+            # The caller was interrupted, or its output sink failed: nothing must go on unseen.
+            self._stop_marked(name, marker)
+            raise
+        return ExecResult(exit_code=code, stdout_bytes=bytes(kept["stdout"]), stderr_bytes=bytes(kept["stderr"]))
+
+    def _exec_session(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        user: str | None,
+        workdir: str | None,
+        env: Mapping[str, str],
+        stdin: bool,
+        privileged: bool = False,
+    ) -> str:
+        body: dict[str, Any] = {
+            "AttachStdin": stdin,
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "Tty": False,
+            "Cmd": list(argv),
+            "Env": [f"{key}={value}" for key, value in env.items()],
+            "Privileged": privileged,
+        }
+        if user is not None:
+            body["User"] = user
+        if workdir is not None:
+            body["WorkingDir"] = workdir
+        doing = f"running a command in {name}"
+        try:
+            response = self._api.request(
+                "POST", f"/containers/{_q(name)}/exec", doing=doing, body=body, allowed=(404,)
+            )
+        except RequestFailed as error:
+            self._require_running(name, error)
+            raise
+        if response.status_code == 404:
+            raise self._missing(name)
+        answer = parse_json(response.content, doing=doing, where=self._api.where)
+        return str(_as_mapping(answer).get("Id", ""))
+
+    def _exec_run(
+        self,
+        name: str,
+        session: str,
+        stdin: bytes | IO[bytes] | None,
+        timeout: float | None,
+        sink: OutputSink,
+    ) -> int:
+        """Start the session and see it to its end; its exit code.
+
+        Raises:
+            _DeadlinePassed: ``timeout`` seconds went by.
+        """
+        doing = f"running a command in {name}"
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            stream, reader = self._api.hijack(
+                f"/exec/{_q(session)}/start", {"Detach": False, "Tty": False}, doing=doing, timeout=None
+            )
+        except RequestFailed as error:
+            code = _never_ran(error.reason)
+            if code is None:
+                self._require_running(name, error)
+                raise
+            sink("stderr", f"{error.reason}\n".encode())
+            return code
+        try:
+            if stdin is not None:
+                feed(stream, stdin)
+            for kind, data in self._frames_until(stream, reader, deadline, doing):
+                sink(kind, data)
+        finally:
+            reader.close()
+            stream.close()
+        return self._exit_code(session, deadline, doing)
+
+    def _frames_until(
+        self, stream: ChannelSocket, reader: IO[bytes], deadline: float | None, doing: str
+    ) -> Iterator[tuple[StreamName, bytes]]:
+        """The frames until ``deadline``; what the consumer raises is not translated."""
+        source = frames(reader)
+        while True:
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise _DeadlinePassed
+                stream.settimeout(left)
+            try:
+                with translated(doing, write=True, where=self._api.where, link_dead=lambda: self._link.dead):
+                    item = next(source, None)
+            except OutcomeUnknown as error:
+                if deadline is not None and isinstance(error.__cause__, TimeoutError) and not self._link.dead:
+                    raise _DeadlinePassed from None
+                raise
+            if item is None:
+                return
+            yield item
+
+    def _exit_code(self, session: str, deadline: float | None, doing: str) -> int:
+        """Wait for the session's exit code: its output may end before it does."""
+        pause = 0.02
+        while True:
+            answer = _as_mapping(self._api.json(f"/exec/{_q(session)}/json", doing=doing))
+            if not answer.get("Running", False):
+                return int(answer.get("ExitCode", -1))
+            if deadline is not None and time.monotonic() > deadline:
+                raise _DeadlinePassed
+            time.sleep(pause)
+            pause = min(pause * 2, 1.0)
+
+    def _stop_marked(self, name: str, marker: str) -> bool:
+        """End whatever carries the marker in the container; whether it was seen to be gone."""
+        try:
+            session = self._exec_session(
+                name,
+                ["/bin/sh", "-c", STOP_SCRIPT, "sh", f"{MARKER}={marker}"],
+                user="0",
+                workdir="/",
+                env={},
+                stdin=False,
+                privileged=True,
+            )
+            return self._exec_run(name, session, None, STOP_TIMEOUT, lambda _stream, _data: None) == 0
+        except (L8sError, _DeadlinePassed):
+            return False
+
+    def upload(self, name: str, directory: str, archive: bytes) -> None:
+        """Unpack a tar archive in a container; see the contract."""
+        doing = f"uploading to {name}:{directory}"
+        path = f"/containers/{_q(name)}/archive"
+        if directory != "/":
+            # 4.3 accepts an archive for a directory that does not exist, and drops it.
+            response = self._api.request("GET", path, doing=doing, params={"path": directory}, allowed=(404,), stream=True)
+            response.close()
+            if response.status_code == 404:
+                self.inspect(name)
+                raise BackendError(f"There is no directory {directory} in {name}.")
+        response = self._api.request(
+            "PUT",
+            path,
+            doing=doing,
+            params={"path": directory},
+            data=archive,
+            content_type="application/x-tar",
+            allowed=(404,),
+            timeout=TRANSFER_TIMEOUT,
+        )
+        if response.status_code == 404:
+            raise self._missing(name)
+
+    def download(self, name: str, path: str) -> Iterator[bytes]:
+        """The tar archive of a path in a container, in chunks."""
+        doing = f"downloading {name}:{path}"
+        response = self._api.request(
+            "GET",
+            f"/containers/{_q(name)}/archive",
+            doing=doing,
+            params={"path": path},
+            allowed=(404,),
+            stream=True,
+            timeout=TRANSFER_TIMEOUT,
+        )
+        try:
+            if response.status_code == 404:
+                self.inspect(name)
+                raise BackendError(f"There is no {path} in {name}.")
+            yield from self._api.chunks(response, doing=doing, write=False)
+        finally:
+            response.close()
+
+    # Images
+
+    def build(
+        self,
+        tag: str,
+        *,
+        containerfile: str,
+        context: bytes,
+        build_args: Mapping[str, str],
+        on_output: Callable[[str], None],
+    ) -> str:
+        """Build an image on the server; see `ImageBuilder`."""
+        doing = f"building {tag}"
+        response = self._api.request(
+            "POST",
+            "/build",
+            doing=doing,
+            params={
+                "dockerfile": containerfile,
+                "t": tag,
+                "buildargs": json.dumps(dict(build_args)),
+                "rm": "true",
+                "forcerm": "true",
+                "pullpolicy": "missing",
+            },
+            data=context,
+            content_type="application/x-tar",
+            stream=True,
+            timeout=BUILD_TIMEOUT,
+        )
+        image = ""
+        last = ""
+        try:
+            for line in _lines(self._api.chunks(response, doing=doing, write=True)):
+                entry = _as_mapping(parse_json(line, doing=doing, where=self._api.where))
+                text = str(entry.get("stream", ""))
+                if text:
+                    on_output(text)
+                    last = text.strip() or last
+                    if re.fullmatch(r"[0-9a-f]{64}", last):
+                        image = last
+                if entry.get("error"):
+                    raise BackendError(
+                        f"The build of {tag} failed: {entry['error']}",
+                        hints=("Read the build log above", "Try another base image: l8s build --base IMAGE"),
+                    )
+        finally:
+            response.close()
+        if not image or not self._image_exists(tag):
+            raise BackendError(f"The build of {tag} ended without an image. The server's last words: {last[:300]}")
+        return image
+
+    # Looking again
+
+    def _exists(self, kind: str, name: str) -> bool:
+        response = self._api.request(
+            "GET", f"/{kind}/{_q(name)}/exists", doing=f"looking for {name}", allowed=(404,)
+        )
+        return response.status_code < 400
+
+    def _image_exists(self, image: str) -> bool:
+        # The name's slashes and colons belong to the path here; names.image has let nothing else through.
+        path = quote(names.image(image), safe="/:@")
+        response = self._api.request("GET", f"/images/{path}/exists", doing=f"looking for {image}", allowed=(404,))
+        return response.status_code < 400
+
+    def _missing(self, name: str) -> ContainerNotFound:
+        return ContainerNotFound(f"The server has no container named {name}.", hints=("See what there is: l8s list",))
+
+    def _require_running(self, name: str, cause: Exception) -> None:
+        info = self.inspect(name)
+        if not info.running:
+            raise ContainerNotRunning(
+                f"The container {name} is not running (state: {info.state}).",
+                hints=(f"Start it: l8s start {info.short_name}",),
+            ) from cause
+
+
+class _DeadlinePassed(Exception):  # noqa: N818 - a signal inside this module
+    """A command's time is up."""
+
+
+# Reading what Podman says
+
+
+def _q(name: str) -> str:
+    """A name for use in a path: nothing in it may be a separator."""
+    return quote(name, safe="")
+
+
+def _as_mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _mapping(value: object, key: str) -> Mapping[str, Any]:
+    return _as_mapping(_as_mapping(value).get(key))
+
+
+def _text_mapping(value: object) -> dict[str, str]:
+    return {str(key): str(item) for key, item in _as_mapping(value).items()}
+
+
+def _label_filter(labels: Mapping[str, str]) -> dict[str, str]:
+    """The filters parameter that means all of ``labels``; none for none."""
+    if not labels:
+        return {}
+    return {"filters": json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})}
+
+
+def _process_start(stat: str, ticks: str) -> float | None:
+    """Seconds since boot at which the process of a /proc/PID/stat line started; None when it cannot be read.
+
+    Field 22, counted behind the parenthesised command name, which may hold anything (proc(5)).
+    """
+    fields = stat.rpartition(")")[2].split()
+    try:
+        return int(fields[19]) / int(ticks)
+    except (IndexError, ValueError, ZeroDivisionError):
+        return None
+
+
+def _published(ports: object) -> dict[int, int]:
+    """Server port to container port, TCP only, of a list row's ``Ports``; ranges are spelled out."""
+    found: dict[int, int] = {}
+    for port in ports if isinstance(ports, list) else []:
+        mapping = _as_mapping(port)
+        if str(mapping.get("protocol", "tcp")) != "tcp":
+            continue
+        host, inner = int(mapping.get("host_port", 0)), int(mapping.get("container_port", 0))
+        for offset in range(max(1, int(mapping.get("range", 1)))):
+            found[host + offset] = inner + offset
+    found.pop(0, None)
+    return found
+
+
+def _moment(value: object) -> datetime | None:
+    """A timestamp as Podman writes it (RFC 3339 with up to nine decimals), in UTC; None when it is none."""
+    text = str(value)
+    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", text)
+    if match is None:
+        return None
+    zone = "+00:00" if match[3] == "Z" else match[3]
+    with suppress(ValueError, OverflowError):
+        return datetime.fromisoformat(match[1] + (match[2] or "")[:7] + zone).astimezone(UTC)
+    return None
+
+
+def _row(row: Mapping[str, Any]) -> ContainerInfo:
+    """A container of a list answer."""
+    listed = row.get("Names")
+    return ContainerInfo(
+        id=str(row.get("Id", "")),
+        name=str(listed[0]) if isinstance(listed, list) and listed else str(row.get("Id", ""))[:12],
+        image=str(row.get("Image", "")),
+        state=str(row.get("State", "unknown")),
+        labels=_text_mapping(row.get("Labels")),
+        ports=_published(row.get("Ports")),
+        created=_moment(row.get("Created")),
+        exit_code=int(row.get("ExitCode", 0)) if row.get("Exited") else None,
+    )
+
+
+def _inspected(value: object) -> ContainerInfo:
+    """A container of an inspect answer."""
+    data = _as_mapping(value)
+    state = _mapping(data, "State")
+    ports: dict[int, int] = {}
+    for inner, bindings in _mapping(_mapping(data, "HostConfig"), "PortBindings").items():
+        number, _, protocol = str(inner).partition("/")
+        for binding in bindings or []:
+            outer = str(_as_mapping(binding).get("HostPort", ""))
+            if protocol in ("", "tcp") and number.isdigit() and outer.isdigit():
+                ports[int(outer)] = int(number)
+    status = str(state.get("Status", "unknown"))
+    return ContainerInfo(
+        id=str(data.get("Id", "")),
+        name=str(data.get("Name", "")).lstrip("/"),
+        image=str(data.get("ImageName", "")),
+        state=status,
+        labels=_text_mapping(_mapping(data, "Config").get("Labels")),
+        ports=ports,
+        created=_moment(data.get("Created")),
+        exit_code=int(state.get("ExitCode", 0)) if status in ("exited", "stopped") else None,
+    )
+
+
+def _specification(request: ContainerRequest) -> dict[str, Any]:
+    """The body of a libpod create request (SpecGenerator in Podman's pkg/specgen)."""
+    limits: dict[str, Any] = {}
+    if request.memory is not None:
+        limits["memory"] = {"limit": request.memory}
+    if request.cpus is not None:
+        limits["cpu"] = {"period": CPU_PERIOD, "quota": round(request.cpus * CPU_PERIOD)}
+    if request.pids is not None:
+        limits["pids"] = {"limit": request.pids}
+    body: dict[str, Any] = {
+        "name": request.name,
+        "image": request.image,
+        "hostname": request.hostname,
+        "entrypoint": list(request.command),
+        "command": [],
+        "user": "0:0",
+        "work_dir": "/",
+        "labels": dict(request.labels),
+        "portmappings": [
+            {"host_port": outer, "container_port": inner, "protocol": "tcp"}
+            for outer, inner in request.ports.items()
+        ],
+        "volumes": [{"Name": volume, "Dest": path} for volume, path in request.volumes.items()],
+        # podman-restart.service, which starts containers at boot, looks for "always" only.
+        "restart_policy": "always" if request.restart else "no",
+    }
+    if limits:
+        body["resource_limits"] = limits
+    return body
+
+
+def _never_ran(reason: str) -> int | None:
+    """The shell's exit code for a command that could not be started; None when something else failed."""
+    lowered = reason.lower()
+    if "permission denied" in lowered and "exec" in lowered:
+        return 126
+    if _NO_EXECUTABLE.search(reason):
+        return 127
+    return None
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole lines of a stream; the last one may lack its end. A line over 1 MiB is cut."""
+    rest = b""
+    for chunk in chunks:
+        rest += chunk
+        *whole, rest = rest.split(b"\n")
+        yield from (line for line in whole if line.strip())
+        if len(rest) > 1024 * 1024:
+            rest = b""
+    if rest.strip():
+        yield rest

@@ -1,0 +1,109 @@
+"""What runs over a hijacked exec connection: input in, output frames out, and stopping a command that will not end.
+
+The frames are those of the attach protocol: eight bytes, of which the first is the stream (1 stdout, 2 stderr) and the
+last four the length of what follows, big-endian. Not here: creating the exec session (`l8s_podman.backend`).
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Iterator
+from typing import IO, Any
+
+from l8s_core.model import StreamName
+from l8s_podman.streams import ChannelSocket, LinkLost
+
+HEADER = struct.Struct(">B3xI")
+STREAMS: dict[int, StreamName] = {1: "stdout", 2: "stderr"}
+CHUNK = 64 * 1024
+
+MARKER = "L8S_EXEC_ID"
+"""An environment variable with a random value: every process that a command leaves behind has it."""
+
+STOP_SCRIPT = """
+marked() {
+  for file in $(grep -lF "$1" /proc/[0-9]*/environ 2>/dev/null); do
+    pid=${file#/proc/}; echo "${pid%/environ}"
+  done
+}
+children() {
+  for file in /proc/[0-9]*/stat; do
+    { read -r line < "$file"; } 2>/dev/null || continue
+    pid=${line%% *}; rest=${line##*) }; set -- "$1" $rest; parent=$3
+    case " $1 " in *" $pid "*) ;; *" $parent "*) echo "$pid";; esac
+  done
+}
+everyone() {
+  all=$(marked "$1" | tr '\\n' ' ')
+  while more=$(children "$all" | tr '\\n' ' ') && [ -n "$more" ]; do all="$all $more"; done
+  echo $all
+}
+signal=TERM
+for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+  pids=$(everyone "$1")
+  [ -n "$pids" ] || exit 0
+  if [ "$round" -le 1 ] || [ "$round" -gt 20 ]; then kill -"$signal" $pids 2>/dev/null; fi
+  [ "$round" -lt 20 ] || signal=KILL
+  sleep 0.1
+done
+exit 1
+"""
+"""POSIX sh, run as root in the container: end every process with the marker and what descends from one.
+
+TERM first, KILL after two seconds; exit status 0 when none is left."""
+
+
+def frames(reader: IO[bytes]) -> Iterator[tuple[StreamName, bytes]]:
+    """The output, piece by piece, until its end. Pieces are at most `CHUNK` long, however long the frame.
+
+    Raises:
+        LinkLost: it ended in the middle of a frame, or is no such stream.
+    """
+    while True:
+        header = _exactly(reader, HEADER.size)
+        if not header:
+            return
+        if len(header) < HEADER.size:
+            raise LinkLost("the output ended in the middle of a frame")
+        kind, length = HEADER.unpack(header)
+        stream = STREAMS.get(kind)
+        if stream is None:
+            raise LinkLost(f"the output has a frame of the unknown kind {kind}")
+        while length:
+            data = reader.read1(min(length, CHUNK))  # type: ignore[attr-defined]
+            if not data:
+                raise LinkLost("the output ended in the middle of a frame")
+            length -= len(data)
+            yield stream, data
+
+
+def _exactly(reader: IO[bytes], size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = reader.read(size - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def feed(stream: ChannelSocket, source: bytes | IO[bytes]) -> None:
+    """Send a command's input, then the end of it, from a thread of its own: output must be read meanwhile.
+
+    The thread is a daemon: when the command ends first, nobody waits for a person to type on.
+    """
+
+    def pump() -> None:
+        try:
+            if isinstance(source, bytes):
+                stream.sendall(source)
+            else:
+                read: Any = getattr(source, "read1", source.read)
+                while data := read(CHUNK):
+                    stream.sendall(data)
+            stream.shutdown_write()
+        except (OSError, ValueError, EOFError):
+            pass  # the command ended, and with it the interest in its input
+
+    threading.Thread(target=pump, name="l8s-stdin", daemon=True).start()

@@ -1,0 +1,354 @@
+"""The one SSH connection: opened strictly, watched, and the carrier of everything else.
+
+Host keys are compared with l8s's own known_hosts and nothing else; one key of the agent is offered and nothing else;
+the address connected to is the one that was judged. Not here: what is said over it (`l8s_podman.api`).
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+
+import fabric
+import paramiko
+from attrs import frozen
+from paramiko.client import SSH_PORT
+from paramiko.hostkeys import HostKeyEntry
+
+from l8s_core import agent, names
+from l8s_core.errors import (
+    AgentUnavailable,
+    AuthenticationFailed,
+    ConnectionFailed,
+    HostKeyRejected,
+    HostUnreachable,
+    L8sError,
+    ssh_connection_failed,
+)
+from l8s_core.known_hosts import KnownHosts, server_name
+from l8s_core.model import Endpoint, Profile, PublicKey
+from l8s_core.steps import Steps
+from l8s_podman.route import Hop, find_route, jump_option
+from l8s_podman.streams import LinkLost
+from l8s_podman.translate import translated
+from l8s_podman.transport import SSHTransport, WatchedSocket
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for one address to accept a TCP connection."""
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds for the key exchange."""
+
+BANNER_TIMEOUT = 5.0
+"""Seconds for the server to say that it speaks SSH."""
+
+AUTH_TIMEOUT = 30.0
+"""Seconds for authentication: a person may have to touch a security key."""
+
+CHANNEL_TIMEOUT = 15.0
+"""Seconds for the server to open a channel."""
+
+# A server's text reaches paramiko's log as it is, and without any handler logging prints warnings to stderr.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+
+@frozen(kw_only=True)
+class Ran:
+    """How a command on the server ended."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class _Pinned(paramiko.MissingHostKeyPolicy):
+    """Refuses a server of which no key is known, and keeps the offered key for whoever may ask the user."""
+
+    def __init__(self, hop: Hop) -> None:
+        self._hop = hop
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        del client, hostname
+        raise unknown_host_key(self._hop, PublicKey(key.get_name(), key.get_base64()))
+
+
+def unknown_host_key(hop: Hop, offered: PublicKey) -> HostKeyRejected:
+    """The error for a server that l8s has never been told to trust."""
+    return HostKeyRejected(
+        f"The host key of {hop.host} is not known yet.\n\n"
+        f"It offered: {offered.type} {offered.fingerprint}",
+        host=server_name(hop.host, hop.port),
+        key_type=offered.type,
+        key_base64=offered.base64,
+        reason="unknown",
+        hints=(
+            "Compare the fingerprint on the server: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+            "Then trust it: l8s init",
+        ),
+    )
+
+
+def changed_host_key(hop: Hop, offered: PublicKey, expected: Sequence[PublicKey]) -> HostKeyRejected:
+    """The error for a server that shows another key than the trusted one."""
+    trusted = "\n".join(f"Trusted:    {key.type} {key.fingerprint}" for key in expected)
+    name = server_name(hop.host, hop.port)
+    return HostKeyRejected(
+        f"The host key of {hop.host} is not the trusted one. Someone may be in between, or the server was replaced.\n\n"
+        f"{trusted}\nIt offered: {offered.type} {offered.fingerprint}",
+        host=name,
+        key_type=offered.type,
+        key_base64=offered.base64,
+        reason="changed",
+        expected=[key.fingerprint for key in expected],
+        hints=(
+            "Ask whoever runs the server whether its key changed, over another way than this connection",
+            f"Only if it did: remove the lines of {name} from ~/.l8s/known_hosts, then run: l8s init",
+        ),
+    )
+
+
+class Link:
+    """An SSH connection to a profile's server, through jump hosts where the ssh configuration says so."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._connections: list[fabric.Connection] = []
+        self._transport: SSHTransport | None = None
+        self._agent: paramiko.Agent | None = None
+        self.requests = 0
+        """Channels opened so far."""
+
+    # Opening
+
+    def open(self, steps: Steps) -> Endpoint:
+        """Connect and authenticate; closed again when that fails.
+
+        Raises: as `l8s_core.contracts.RemoteBackend.open` says.
+        """
+        try:
+            return self._open(steps)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, steps: Steps) -> Endpoint:
+        profile = self._profile
+        with steps.step("address") as step:
+            try:
+                hops = find_route(profile)
+            except HostUnreachable as error:
+                raise ssh_connection_failed(
+                    profile.remote_user, profile.remote_host, profile.remote_port or 22, error.message
+                ) from error
+            step.detail = ", ".join(hops[0].addresses) + (f" (through {jump_option(hops)})" if hops[1:] else "")
+        with steps.step("agent") as step:
+            wanted = agent.select_key(profile)
+            key = self._agent_key(wanted)
+            step.detail = f"{wanted.type} {wanted.fingerprint}"
+        address = ""
+        for hop in hops:
+            address = self._connect(hop, key, steps, "" if hop is hops[-1] else f" of jump host {hop.host}")
+        assert self._transport is not None
+        server = hops[-1]
+        return Endpoint(
+            user=server.user,
+            host=server.host,
+            port=server.port,
+            socket=profile.remote_socket,
+            address=address,
+            jump=jump_option(hops),
+        )
+
+    def _agent_key(self, wanted: PublicKey) -> paramiko.AgentKey:
+        self._agent = paramiko.Agent()
+        for key in self._agent.get_keys():
+            if key.get_base64() == wanted.base64:
+                return key
+        raise AgentUnavailable(
+            f"The ssh-agent no longer holds the key {wanted.fingerprint}.",
+            hints=(f"Add it again: ssh-add {names.printable(self._profile.ssh_key_path)}",),
+        )
+
+    def _connect(self, hop: Hop, key: paramiko.AgentKey, steps: Steps, label: str) -> str:
+        """Add one hop to the connection; the IP address it is on, "" when a jump host resolved it."""
+        with steps.step(f"TCP{label}") as step:
+            inner, address = self._dial(hop)
+            step.detail = f"{address or hop.host}, port {hop.port}"
+        known = KnownHosts().keys(server_name(hop.host, hop.port))
+        config = fabric.Config(lazy=True, overrides={"load_ssh_configs": False})
+        with ExitStack() as stage:
+            checking = stage.enter_context(steps.step(f"host key{label}"))
+            checking.detail = ", ".join(item.fingerprint for item in known)
+
+            def authenticating() -> None:
+                stage.close()  # the host key was accepted: that step is done
+                stage.enter_context(steps.step(f"authentication{label}")).detail = f"as {hop.user}"
+
+            connection = fabric.Connection(
+                host=hop.host,
+                user=hop.user,
+                port=hop.port,
+                config=config,
+                connect_timeout=HANDSHAKE_TIMEOUT,
+                connect_kwargs={
+                    "sock": WatchedSocket(inner),
+                    "transport_factory": partial(SSHTransport, on_authenticate=authenticating),
+                    "pkey": key,
+                    "allow_agent": False,
+                    "look_for_keys": False,
+                    "banner_timeout": BANNER_TIMEOUT,
+                    "auth_timeout": AUTH_TIMEOUT,
+                    "channel_timeout": CHANNEL_TIMEOUT,
+                },
+            )
+            self._connections.append(connection)
+            client: paramiko.SSHClient = connection.client
+            client.set_missing_host_key_policy(_Pinned(hop))
+            for item in known:
+                entry = HostKeyEntry.from_line(f"{server_name(hop.host, hop.port)} {item.line}")
+                if entry is not None and entry.key is not None:
+                    # The name under which SSHClient.connect looks: its own spelling of host and port.
+                    name = hop.host if hop.port == SSH_PORT else f"[{hop.host}]:{hop.port}"
+                    client.get_host_keys().add(name, item.type, entry.key)
+            try:
+                connection.open()
+            except L8sError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever paramiko raises becomes one of ours
+                raise self._refused(hop, known, error) from error
+        transport = client.get_transport()
+        assert isinstance(transport, SSHTransport)
+        transport.watch()
+        self._transport = transport
+        return address
+
+    def _dial(self, hop: Hop) -> tuple[socket.socket | paramiko.Channel, str]:
+        """A connected stream to the hop: TCP to a judged address, or a channel of the hop before it."""
+        if self._transport is not None:
+            try:
+                channel = self._transport.open_channel(
+                    "direct-tcpip", (hop.host, hop.port), ("", 0), timeout=CHANNEL_TIMEOUT
+                )
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                raise ssh_connection_failed(hop.user, hop.host, hop.port, f"the jump host says: {error}") from error
+            return channel, ""
+        failures = []
+        for address in hop.addresses:
+            try:
+                connected = socket.create_connection((address, hop.port), timeout=CONNECT_TIMEOUT)
+            except OSError as error:
+                reason = f"no answer within {CONNECT_TIMEOUT:g} s" if isinstance(error, TimeoutError) else error.strerror
+                failures.append(f"{address}: {reason or error}")
+                continue
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sys.platform == "linux":
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)  # milliseconds
+            return connected, address
+        raise ssh_connection_failed(hop.user, hop.host, hop.port, "; ".join(failures))
+
+    def _refused(self, hop: Hop, known: Sequence[PublicKey], error: Exception) -> ConnectionFailed:
+        """What a failed handshake means."""
+        if isinstance(error, paramiko.BadHostKeyException):
+            offered = PublicKey(error.key.get_name(), error.key.get_base64())
+            return changed_host_key(hop, offered, known)
+        if isinstance(error, paramiko.AuthenticationException):
+            return ssh_connection_failed(
+                hop.user,
+                hop.host,
+                hop.port,
+                f"the server did not accept the key for user {hop.user} ({names.printable(str(error))})",
+                cls=AuthenticationFailed,
+            )
+        reason = names.printable(str(error)) or type(error).__name__
+        return ssh_connection_failed(hop.user, hop.host, hop.port, reason)
+
+    # Using
+
+    @property
+    def dead(self) -> bool:
+        """Whether the connection is gone."""
+        return self._transport is None or not self._transport.is_active()
+
+    def transport(self) -> SSHTransport:
+        """The authenticated transport.
+
+        Raises:
+            LinkLost: the connection is gone.
+        """
+        if self._transport is None or not self._transport.is_active():
+            silent = self._transport is not None and self._transport.died_silent
+            raise LinkLost("the server stopped answering" if silent else "the SSH connection is closed")
+        return self._transport
+
+    def streamlocal(self, path: str) -> paramiko.Channel:
+        """A channel to a unix socket on the server.
+
+        Raises:
+            paramiko.ChannelException: the server refused; code 1 is "not allowed", 2 "could not connect" (RFC 4254, 5.1).
+        """
+        self.requests += 1
+        return self.transport().open_streamlocal(path, timeout=CHANNEL_TIMEOUT)
+
+    def command(self, words: Sequence[str]) -> paramiko.Channel:
+        """A channel on which a command of the server runs; each word is quoted for the login shell."""
+        self.requests += 1
+        channel = self.transport().open_session(timeout=CHANNEL_TIMEOUT)
+        channel.exec_command(names.shell_words(words))
+        return channel
+
+    def run(self, words: Sequence[str], *, timeout: float = 15.0, limit: int = 1024 * 1024) -> Ran:
+        """Run a command on the server to its end. At most ``limit`` bytes of each stream are kept.
+
+        Raises:
+            ConnectionFailed: the connection died, or the command took longer than ``timeout`` seconds.
+        """
+        where = str(self._profile.remote_host)
+        with translated("running a command on the server", where=where, link_dead=lambda: self.dead):
+            channel = self.command(words)
+            try:
+                channel.shutdown_write()
+                stdout, stderr = _drain(channel, time.monotonic() + timeout, limit)
+                if not channel.status_event.wait(timeout) or channel.exit_status < 0:
+                    raise LinkLost("the command ended without an exit status")
+                return Ran(exit_code=channel.exit_status, stdout=stdout, stderr=stderr)
+            finally:
+                channel.close()
+
+    def close(self) -> None:
+        """Close every hop, last first, and the connection to the agent."""
+        for connection in reversed(self._connections):
+            # connection.close() does nothing for a connection that was never fully opened, but its threads run.
+            connection.client.close()
+        self._connections.clear()
+        if self._agent is not None:
+            self._agent.close()
+            self._agent = None
+
+
+def _drain(channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes]:
+    """Both streams of a command until they end.
+
+    One after the other: what the second holds meanwhile fits into the channel's window, or the deadline ends it.
+
+    Raises:
+        TimeoutError: they did not end by ``deadline``.
+        LinkLost: the connection ended first.
+    """
+    kept = []
+    for receive in (channel.recv, channel.recv_stderr):
+        data = bytearray()
+        while True:
+            channel.settimeout(max(0.001, deadline - time.monotonic()))
+            chunk = receive(64 * 1024)
+            if not chunk:
+                break
+            data += chunk[: max(0, limit - len(data))]
+        kept.append(bytes(data))
+    if not channel.eof_received:
+        raise LinkLost("the SSH connection ended in the middle of a command")
+    return kept[0], kept[1]

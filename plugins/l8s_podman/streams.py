@@ -1,0 +1,129 @@
+"""An SSH channel as the socket that http.client expects.
+
+A raw paramiko channel under http.client loses data: a response whose end is the connection's end closes the "socket"
+after the headers, and a dead connection reads like a clean end. Here readers are counted, as real sockets do, and an
+end without the peer's end-of-file is an error.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from typing import Any
+
+import paramiko
+
+
+class LinkLost(ConnectionError):
+    """The SSH connection ended before the stream on it did."""
+
+
+class ChannelSocket:
+    """The part of `socket.socket` that http.client and urllib3 use, over a paramiko channel."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._readers = 0
+        self._closed = False
+        self._lock = threading.Lock()
+
+    @property
+    def idle(self) -> bool:
+        """Whether another request can be sent: still open, and nothing unread or ended on it."""
+        channel = self._channel
+        transport = channel.get_transport()
+        return not (
+            self._closed
+            or channel.closed
+            or channel.eof_received
+            or channel.recv_ready()
+            or not transport.is_active()
+        )
+
+    def settimeout(self, timeout: float | None) -> None:
+        """Seconds that one read or write may wait; None waits as long as the connection lives."""
+        self._channel.settimeout(timeout)
+
+    def sendall(self, data: Any) -> None:
+        """Send every byte.
+
+        Raises:
+            TimeoutError: the window stayed full for the timeout.
+            LinkLost: the connection died.
+        """
+        try:
+            self._channel.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise LinkLost(f"the connection was closed while sending: {error}") from error
+
+    def shutdown_write(self) -> None:
+        """Tell the peer that nothing more will be sent."""
+        if not self._channel.closed:
+            self._channel.shutdown_write()
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Receive into ``buffer``; 0 is the peer's end-of-file.
+
+        Raises:
+            TimeoutError: nothing came within the timeout.
+            LinkLost: the connection ended without an end-of-file.
+        """
+        try:
+            data = self._channel.recv(len(buffer))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise LinkLost(f"the connection was closed while receiving: {error}") from error
+        if not data and not self._channel.eof_received:
+            raise LinkLost("the SSH connection ended in the middle of an answer")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def makefile(self, mode: str = "rb", buffering: int = -1, **_: Any) -> io.BufferedReader:
+        """A buffered reader; the channel is closed when the socket and its last reader are."""
+        if mode != "rb":
+            raise ValueError(f"only reading is supported, not {mode!r}")
+        with self._lock:
+            self._readers += 1
+        return io.BufferedReader(_ChannelReader(self), buffering if buffering > 0 else 64 * 1024)
+
+    def close(self) -> None:
+        """Close, once the readers are closed too."""
+        with self._lock:
+            self._closed = True
+            finished = self._readers == 0
+        if finished:
+            self._channel.close()
+
+    def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
+        """End both directions at once."""
+        del how
+        self._channel.close()
+
+    def _reader_closed(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            finished = self._closed and self._readers == 0
+        if finished:
+            self._channel.close()
+
+
+class _ChannelReader(io.RawIOBase):
+    """The raw end under a `makefile`."""
+
+    def __init__(self, owner: ChannelSocket) -> None:
+        self._owner = owner
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._owner.recv_into(memoryview(buffer).cast("B"))
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._owner._reader_closed()

@@ -1,0 +1,105 @@
+"""The one place where exceptions of paramiko, requests, urllib3, podman and invoke become errors of l8s.
+
+Every request to the server runs inside `translated`. What it means that a connection ended depends on what was being
+done: a read simply failed, a write may have happened.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import invoke.exceptions
+import paramiko
+import podman.errors
+import requests
+import urllib3.exceptions
+
+from l8s_core.errors import BackendError, ConnectionFailed, L8sError, OutcomeUnknown
+from l8s_podman.streams import LinkLost
+
+FOREIGN_ROOTS: tuple[type[BaseException], ...] = (
+    paramiko.SSHException,
+    podman.errors.PodmanError,
+    podman.errors.NotFound,  # a requests.HTTPError in podman-py, not a PodmanError
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    invoke.exceptions.Exit,
+    invoke.exceptions.UnexpectedExit,
+    invoke.exceptions.Failure,
+    EOFError,
+    OSError,
+    ValueError,
+)
+"""What may come out of the libraries underneath: each is an `Exception`, so `translate` maps all of them."""
+
+
+def translate(error: Exception, *, doing: str, write: bool, where: str, link_dead: bool) -> L8sError:
+    """The error of l8s for ``error``, which happened while ``doing`` something at ``where``.
+
+    ``write`` tells a change from a look; ``link_dead`` whether the SSH connection under it is gone.
+    """
+    if isinstance(error, L8sError):
+        return error
+    timed_out = isinstance(error, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError))
+    lost = (
+        link_dead
+        or isinstance(
+            error,
+            (
+                LinkLost,
+                ConnectionError,
+                EOFError,
+                requests.ConnectionError,
+                urllib3.exceptions.ProtocolError,
+                http.client.HTTPException,
+                paramiko.SSHException,
+                requests.exceptions.ChunkedEncodingError,
+            ),
+        )
+        or timed_out
+    )
+    reason = _reason(error)
+    if not lost:
+        return BackendError(f"Podman on {where} failed while {doing}: {reason}")
+    what = "gave no answer in time" if timed_out and not link_dead else f"was lost ({reason})"
+    if write:
+        return OutcomeUnknown(
+            f"The connection to {where} {what} while {doing}. Whether it was done is not known.",
+            hints=("Look at what is there now: l8s list", "Check the connection: l8s test-connection"),
+        )
+    return ConnectionFailed(
+        f"The connection to {where} {what} while {doing}.",
+        hints=("Check the connection: l8s test-connection", "Run the command again"),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost cause that says something."""
+    seen: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(seen) < 10:
+        text = str(current).strip().splitlines()
+        if text:
+            seen.append(text[0][:300])
+        current = current.__cause__ or current.__context__
+    return seen[-1] if seen else type(error).__name__
+
+
+@contextmanager
+def translated(
+    doing: str, *, write: bool = False, where: str, link_dead: Callable[[], bool] = lambda: False
+) -> Iterator[None]:
+    """Let only errors of l8s out.
+
+    Raises:
+        L8sError: instead of whatever `Exception` came up.
+    """
+    try:
+        yield
+    except L8sError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the point of this function
+        raise translate(error, doing=doing, write=write, where=where, link_dead=link_dead()) from error
