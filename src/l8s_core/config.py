@@ -1,9 +1,9 @@
 """Profiles: what the config says, layered over plugins and defaults; which profile is active, and why.
 
-Reading is strict: nothing is coerced, every value goes through `l8s_core.names`, and all problems are reported
-at once, each with its place and what to write instead. Changing the config is done by pure functions from plain
-data to plain data, which `ConfigStore.edit` takes. Not here: files and YAML (a ConfigStore), and what a backend's
-``options`` mean (the backend).
+Reading is strict: nothing is coerced, every value goes through `l8s_core.names`, and all problems are
+reported at once, each with its place and what to write instead. Changing the config is done by pure functions
+from plain data to plain data, which `ConfigStore.edit` takes. Not here: files and YAML (a ConfigStore), and
+what a backend's ``options`` mean (the backend).
 
 For one profile, later wins, key by key (and label by label):
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Never, NewType
 
 import attrs
@@ -80,8 +80,8 @@ class _Whole:
 class Config:
     """The config as it was read.
 
-    ``profiles`` are the file's, ``plugin_profiles`` come with their plugins' names, and ``top`` are the defaults
-    at the file's top level (of a flat file: none).
+    ``profiles`` are the file's, ``plugin_profiles`` come with their plugins' names, and ``top`` are the
+    defaults at the file's top level (of a flat file: none).
     """
 
     document: ConfigDocument
@@ -149,8 +149,7 @@ class Config:
                 profile=name,
             )
         for plugin, profile in suppliers:
-            place_of_all = f"plugin {plugin}"
-            yield _plugin_layer(plugin, profile), lambda _key: place_of_all
+            yield _plugin_layer(plugin, profile), partial(_from_plugin, plugin)
         if name in self.profiles:
             place = self._place(name)
             yield self.profiles[name], lambda key: self.document.where((*place, key))
@@ -187,7 +186,7 @@ class Config:
                     f"Profiles {profile.name} and {other} share the container_prefix {prefix}, "
                     "so their containers would share their ssh aliases",
                     hints=(
-                        f"Write a container_prefix of its own for {other} in {self.document.location}",
+                        f"Write another container_prefix for one of them in {self.document.location}",
                         "See where each value comes from: l8s profile show NAME",
                     ),
                     profile=profile.name,
@@ -198,7 +197,8 @@ class Config:
 class Choice:
     """Which profile is in use, and why.
 
-    ``reason`` is ``--profile``, ``L8S_PROFILE``, ``active_profile in ~/.l8s/config.yaml:2`` or ``the only profile``.
+    ``reason`` is ``--profile``, ``L8S_PROFILE``, ``active_profile in ~/.l8s/config.yaml:2`` or ``the only
+    profile``.
     """
 
     name: str
@@ -276,7 +276,7 @@ def with_profile(
     """``data`` with one more profile. With ``replace`` it may exist: ``settings`` are then laid over its own.
 
     A setting of None is left out, or taken out. On an empty config ``dev`` is written flat. A second profile
-    next to a flat one moves that into ``profiles:``; the profile that was the only one becomes the active one.
+    next to a flat one moves that into ``profiles:``; the profile that was the only one becomes active.
 
     Raises:
         ConfigError: the name is not valid or, without ``replace``, taken.
@@ -336,7 +336,7 @@ def without_profile(data: Mapping[str, object], name: str) -> dict[str, object]:
 
 
 def with_active(data: Mapping[str, object], name: str) -> dict[str, object]:
-    """``data`` with ``name`` as the active profile. It may be a plugin's: that it exists is the caller's to check.
+    """``data`` with ``name`` as the active profile; the caller checks that it exists, be it a plugin's.
 
     Raises:
         ConfigError: the name is not valid.
@@ -368,6 +368,10 @@ def _file_profiles(data: Mapping[str, object]) -> dict[str, object]:
 
 
 # Layers
+
+
+def _from_plugin(plugin: str, _key: str) -> str:
+    return f"plugin {plugin}"
 
 
 def _said(layer: ProfileLayer) -> Iterator[tuple[str, object]]:
@@ -478,16 +482,15 @@ def _converter() -> Converter:
     converter.register_structure_hook(_LabelValue, _text(names.label_value))
 
     def labels(value: object, _type: object) -> Mapping[str, str]:
-        return dict(
-            converter.structure(_mapping(value, "labels: {team: blue}"), dict[_LabelKey, _LabelValue])
-        )
+        pairs = converter.structure(_mapping(value, "labels: {team: blue}"), dict[_LabelKey, _LabelValue])
+        return dict(pairs.items())
 
     def layer(value: object, _type: object) -> ProfileLayer:
         return structure_layer(_mapping(value, "dev: {remote_host: server.example.com}"), ProfileLayer)
 
     def profiles(value: object, _type: object) -> Mapping[str, ProfileLayer]:
         plain = _mapping(value, "profiles: {dev: {remote_host: server.example.com, remote_user: root}}")
-        return dict(converter.structure(plain, dict[_ProfileName, ProfileLayer]))
+        return dict(converter.structure(plain, dict[_ProfileName, ProfileLayer]).items())
 
     checks: dict[str, Callable[[object, object], object]] = {
         "remote_host": _text(names.host),
