@@ -319,3 +319,22 @@ class Outcome:
     seconds: float
 
 
+
+
+@frozen(kw_only=True)
+class Image:
+    """An image on the server: the name that it was given there, and its id."""
+
+    reference: str
+    id: str
+
+
+@frozen(kw_only=True)
+class Removal:
+    """What removing a container took away: ``container`` and ``entry`` tell whether there was one."""
+
+    alias: str
+    container: bool
+    entry: bool
+    volumes: tuple[str, ...] = ()
+    kept_volumes: tuple[str, ...] = ()

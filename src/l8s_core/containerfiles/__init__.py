@@ -1,0 +1,1 @@
+"""The Containerfiles that l8s ships: what `l8s build` builds on the server."""

@@ -1,0 +1,73 @@
+"""Building images on the server: which Containerfile, with which arguments.
+
+Not here: running the build (an `ImageBuilder` does).
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from l8s_core import files, names
+from l8s_core.archives import Member, tar_archive
+from l8s_core.errors import ConfigError
+from l8s_core.model import Profile
+
+Flavor = Literal["fedora", "debian"]
+
+CONTAINERFILE_LIMIT = 64 * 1024
+"""Bytes; a Containerfile is text that somebody wrote."""
+
+
+@frozen(kw_only=True)
+class BuildPlan:
+    """What is sent to the server: ``context`` is a tar archive with the file named ``containerfile`` in it."""
+
+    tag: str
+    containerfile: str
+    context: bytes
+    build_args: dict[str, str]
+    source: str
+    """Where the Containerfile came from, in words."""
+
+
+def plan_build(
+    profile: Profile, *, flavor: str = "fedora", file: Path | None = None, base: str | None = None, tag: str | None = None
+) -> BuildPlan:
+    """What to build for a profile.
+
+    ``file`` is the user's own Containerfile (sent alone: it has no build context to COPY from); ``base`` puts the least
+    that l8s needs on any image; otherwise ``flavor`` names a Containerfile of the package. ``tag`` defaults to the
+    profile's ``base_image``, so that ``create`` uses it.
+
+    Raises:
+        ConfigError: the options contradict each other, or the file cannot be used.
+    """
+    if file is not None and base is not None:
+        raise ConfigError(
+            "--file and --base cannot be used together.", hints=("Name the base in the Containerfile's FROM",)
+        )
+    arguments = {"CONTAINER_USER": names.container_user(profile.container_user)}
+    if file is not None:
+        data = files.read_limited(file, CONTAINERFILE_LIMIT)
+        if data is None:
+            raise ConfigError(f"There is no Containerfile at {files.display(file)}.")
+        source = files.display(file)
+    else:
+        if base is None and flavor not in ("fedora", "debian"):
+            raise ConfigError(f"There is no flavor {flavor!r}.", hints=("Choose fedora or debian",))
+        name = "minimal" if base is not None else flavor
+        if base is not None:
+            arguments["BASE"] = names.image(base)
+        data = resources.files("l8s_core.containerfiles").joinpath(f"{name}.Containerfile").read_bytes()
+        source = f"l8s's {name}" + (f" on {base}" if base is not None else "")
+    return BuildPlan(
+        tag=names.image(profile.base_image if tag is None else tag),
+        containerfile="Containerfile",
+        context=tar_archive({"Containerfile": Member(data)}),
+        build_args=arguments,
+        source=source,
+    )

@@ -1,0 +1,1 @@
+"""What l8s puts into a container: small POSIX sh programs, and sshd's configuration."""

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Run once, as root, after the first start: wait for sshd, clone the repository as the user, say the host key.
+# Standard input holds the repository's user name and password, a line each (empty when there are none): they are in
+# the environment of one git process and nowhere else. Standard output is for the laptop, standard error for people.
+set -u
+. /etc/l8s/settings
+IFS= read -r L8S_GIT_USERNAME || :
+IFS= read -r L8S_GIT_PASSWORD || :
+
+tries=0
+until [ -e /run/l8s/ready ] && grep -qs ':0016 [0-9A-F:]* 0A ' /proc/net/tcp /proc/net/tcp6; do
+  if [ -e /run/l8s/failed ]; then
+    { read -r code; read -r reason; } </run/l8s/failed
+    echo "$reason" >&2
+    exit "$code"
+  fi
+  tries=$((tries + 1))
+  if [ "$tries" -gt 300 ]; then echo "sshd did not start within 30 s" >&2; exit 74; fi
+  sleep 0.1
+done
+
+as_user() { su -s /bin/sh "$L8S_USER" -c 'cd / && exec "$0" "$@"' -- "$@"; }
+
+project=/workspace/project
+if [ ! -e "$project/.git" ]; then
+  if ! command -v git >/dev/null; then
+    if [ -n "$L8S_REPOSITORY" ]; then echo "the image has no git" >&2; exit 75; fi
+    as_user mkdir -p "$project"
+  elif [ -n "$L8S_REPOSITORY" ]; then
+    rm -rf "$project.clone"
+    helper=
+    if [ -n "$L8S_GIT_USERNAME$L8S_GIT_PASSWORD" ]; then
+      export L8S_GIT_USERNAME L8S_GIT_PASSWORD
+      helper='!f() { test "$1" != get || printf "username=%s\npassword=%s\n" "$L8S_GIT_USERNAME" "$L8S_GIT_PASSWORD"; }; f'
+    fi
+    export GIT_TERMINAL_PROMPT=0 GIT_SSH_COMMAND='ssh -o BatchMode=yes'
+    set -- -c credential.helper= -c "credential.helper=$helper" clone --progress
+    [ -z "$L8S_BRANCH" ] || set -- "$@" "--branch=$L8S_BRANCH"
+    if ! as_user git "$@" -- "$L8S_REPOSITORY" "$project.clone" >&2; then
+      rm -rf "$project.clone"
+      exit 76
+    fi
+    # An empty directory may stand there from a clone that was cut short.
+    rmdir "$project" 2>/dev/null
+    as_user mv "$project.clone" "$project" || exit 76
+  else
+    as_user git init -q "$project" >&2 || exit 76
+  fi
+fi
+if [ -e "$project/.git" ]; then
+  # A push to the branch that is checked out updates the files, if none was changed there.
+  as_user git -C "$project" config receive.denyCurrentBranch updateInstead
+fi
+printf 'l8s-host-key %s\n' "$(cut -d' ' -f1,2 </var/lib/l8s/ssh_host_ed25519_key.pub)"
