@@ -1,0 +1,1 @@
+"""The subcommands, one module for each noun, imported when they are used (`l8s_cli.main`)."""

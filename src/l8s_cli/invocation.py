@@ -1,0 +1,99 @@
+"""One run of the command: the global options, and what they lead to.
+
+Not here: parsing them (`l8s_cli.parsing`), and what a subcommand does with them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from attrs import define, field
+
+from l8s_cli.ignored import ignored_settings, warning
+from l8s_cli.output import Output, OutputFormat
+from l8s_cli.progress import StepDisplay
+from l8s_core.errors import L8sError
+
+if TYPE_CHECKING:
+    from l8s_core.client import Client, Session
+
+    from l8s_core.model import Profile
+    from l8s_core.steps import StepObserver
+
+
+def _load_session(third_party: bool, environ: Mapping[str, str]) -> Session:
+    from l8s_core.client import Session
+
+    return Session.load(third_party=third_party, environ=environ)
+
+
+def _environ() -> Mapping[str, str]:
+    return os.environ
+
+
+@define
+class Invocation:
+    """The global options as they were given, and the plugins and configuration behind them, loaded when needed."""
+
+    profile: str | None = None
+    output: OutputFormat = "table"
+    verbose: bool = False
+    third_party: bool = True
+    environ: Mapping[str, str] = field(factory=_environ, repr=False)
+    load: Callable[[bool, Mapping[str, str]], Session] = _load_session
+    profile_in_use: str | None = None
+    """The name of the profile once it was chosen, for the error messages."""
+    _session: Session | None = None
+
+    @property
+    def out(self) -> Output:
+        """Where to print."""
+        return Output(self.output, self.verbose)
+
+    @property
+    def session(self) -> Session:
+        """The plugins and the configuration; no network."""
+        if self._session is None:
+            self._session = self.load(self.third_party, self.environ)
+        return self._session
+
+    def chosen_profile(self) -> Profile:
+        """The profile that ``--profile``, the environment or the configuration names."""
+        profile = self.session.profile(self.profile)
+        self.profile_in_use = profile.name
+        return profile
+
+    def steps(self) -> StepObserver | None:
+        """What shows the steps of a job: None where only programs read."""
+        return None if self.out.for_programs else StepDisplay()
+
+    def warn_of_ignored_settings(self, profile: str) -> None:
+        """Say which settings of podman and docker have no effect here."""
+        settings = ignored_settings(self.environ, Path.home())
+        if settings:
+            self.out.warn(warning(settings, profile))
+
+    @contextmanager
+    def connected(self) -> Iterator[Client]:
+        """The client for the chosen profile, open. ``-v`` shows the steps of connecting."""
+        profile = self.chosen_profile()
+        self.warn_of_ignored_settings(profile.name)
+        client = self.session.client(profile)
+        try:
+            client.open(self.steps() if self.verbose else None)
+            yield client
+        except BrokenPipeError as error:
+            # Left alone it would look like a reader of stdout that went away, which is no failure.
+            raise L8sError(f"The connection to the server broke: {error}") from error
+        finally:
+            client.close()
+
+
+invocation = partial(click.make_pass_decorator, Invocation, ensure=True)()
+"""Decorator: hands a command the `Invocation` as its first argument."""

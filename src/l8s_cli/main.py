@@ -1,0 +1,255 @@
+"""The command's root: which subcommands there are, and the one place where a failure becomes text and an exit code.
+
+A subcommand's module is imported when it is used, so that ``l8s --help`` and completion stay quick. A subcommand
+returns its exit code, or None for 0. Not here: the subcommands (`l8s_cli.commands`) and the options they share
+(`l8s_cli.parsing`).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+from attrs import frozen
+
+from l8s_cli.hookspecs import CommandProvider
+from l8s_cli.invocation import Invocation
+from l8s_cli.output import silence
+from l8s_cli.parsing import Group, add_global_options
+from l8s_cli.report import OutputClosed, report
+from l8s_core import names
+from l8s_core.errors import L8sError, PluginError
+
+
+@frozen
+class BuiltIn:
+    """A subcommand that need not be imported to be listed: its module and name there, and its help in one line."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+SECTIONS: dict[str, dict[str, BuiltIn]] = {
+    "Set up": {
+        "init": BuiltIn("init", "init", "Connect to a server and write the configuration."),
+        "profile": BuiltIn("profile", "profile", "Show, add and choose profiles; works offline."),
+        "test-connection": BuiltIn(
+            "connection", "test_connection", "Try each step of connecting to the server."
+        ),
+        "build": BuiltIn("build", "build", "Build the image of the containers on the server."),
+    },
+    "Containers": {
+        "create": BuiltIn("container", "create", "Create a development container on the server."),
+        "list": BuiltIn("container", "list_", "List your containers."),
+        "info": BuiltIn("container", "info", "Show one container and how to reach it."),
+        "start": BuiltIn("container", "start", "Start stopped containers."),
+        "stop": BuiltIn("container", "stop", "Stop running containers."),
+        "restart": BuiltIn("container", "restart", "Stop and start containers."),
+        "rm": BuiltIn("container", "rm", "Remove a container, its volumes and its ssh entry."),
+    },
+    "Work inside": {
+        "ssh": BuiltIn("inside", "ssh", "Log in to a container, or run a command there through ssh."),
+        "exec": BuiltIn("inside", "exec_", "Run a command in a container and return its exit code."),
+        "remote": BuiltIn("remote", "remote", "Push to and fetch from a container with git."),
+    },
+    "More": {
+        "plugins": BuiltIn("plugins", "plugins", "List the plugins and what they provide."),
+    },
+}
+BUILT_IN = {name: command for section in SECTIONS.values() for name, command in section.items()}
+ALIASES = {"ls": "list", "remove": "rm"}
+
+
+class Root(Group):
+    """``l8s`` itself."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run, turn whatever is raised into text on stderr, and exit with its code."""
+        extra["standalone_mode"] = False
+        extra.setdefault("prog_name", "l8s")
+        invocation = extra.setdefault("obj", Invocation())
+        code: object = 0
+        try:
+            code = super().main(*args, **extra)
+        except OutputClosed:
+            silence()
+            code = 1
+        except Exception as error:  # noqa: BLE001  the last place where an error can still be explained
+            code = _explain(error, invocation)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, after looking for what must be known before the subcommand's own options are parsed.
+
+        Plugins bring subcommands, so whether there are any decides what can be parsed at all; and an error in parsing
+        is to be printed in the format that was asked for.
+        """
+        invocation = ctx.ensure_object(Invocation)
+        ours = args[: args.index("--")] if "--" in args else args
+        if "--no-plugins" in ours:
+            invocation.third_party = False
+        if _wants_json(ours):
+            invocation.output = "json"
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand."""
+        _show_log(ctx.ensure_object(Invocation))
+        return super().invoke(ctx)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the built-in commands and of the plugins'."""
+        return [*BUILT_IN, *(provider.name for _, provider in _plugin_commands(ctx))]
+
+    def suggestions(self, ctx: click.Context) -> Iterable[str]:
+        """As `list_commands`, with the aliases."""
+        return [*self.list_commands(ctx), *ALIASES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; plugins are asked only for what is not built in.
+
+        Raises:
+            PluginError: two plugins have a command of that name, or making it failed.
+        """
+        found = BUILT_IN.get(ALIASES.get(cmd_name, cmd_name))
+        if found is not None:
+            command: click.Command = getattr(
+                import_module(f"l8s_cli.commands.{found.module}"), found.attribute
+            )
+            return add_global_options(command)
+        offers = [(plugin, item) for plugin, item in _plugin_commands(ctx) if item.name == cmd_name]
+        if not offers:
+            return None
+        if len(offers) > 1:
+            plugins = [plugin for plugin, _ in offers]
+            raise PluginError(
+                f"More than one plugin has a command named {cmd_name!r}: {', '.join(plugins)}.",
+                hints=(f"Block all but one of them, for example: L8S_BLOCK_PLUGINS={','.join(plugins[1:])}",),
+            )
+        return add_global_options(_made(*offers[0]))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section, without importing them."""
+        also = {name: alias for alias, name in ALIASES.items()}
+        sections = {
+            title: [
+                (f"{name}, {also[name]}" if name in also else name, item.summary)
+                for name, item in commands.items()
+            ]
+            for title, commands in SECTIONS.items()
+        }
+        sections["More"] += [
+            (item.name, f"{names.printable(item.summary)} (plugin {plugin})")
+            for plugin, item in _plugin_commands(ctx)
+        ]
+        width = max(len(name) for rows in sections.values() for name, _ in rows)
+        for title, rows in sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), summary) for name, summary in rows])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples and where to read on."""
+        super().format_epilog(ctx, formatter)
+        formatter.write("\nHelp for one command: l8s COMMAND --help\n")
+
+
+def _plugin_commands(ctx: click.Context) -> Sequence[tuple[str, CommandProvider]]:
+    """What the plugins bring, but for names that are built in, each with its plugin's name."""
+    from l8s_cli import hookspecs
+
+    host = ctx.ensure_object(Invocation).session.plugins
+    return [
+        (plugin, item)
+        for plugin, item in host.collect(hookspecs, "l8s_cli_commands")
+        if isinstance(item, CommandProvider) and item.name not in BUILT_IN and item.name not in ALIASES
+    ]
+
+
+def _made(plugin: str, provider: CommandProvider) -> click.Command:
+    try:
+        command = provider.factory()
+    except Exception as error:
+        raise PluginError(
+            f"The command {provider.name!r} of plugin {plugin!r} could not be made: {type(error).__name__}: {error}",
+            hints=(f"Mend the plugin, or block it: L8S_BLOCK_PLUGINS={plugin}",),
+        ) from error
+    if not isinstance(command, click.Command):
+        raise PluginError(
+            f"The command {provider.name!r} of plugin {plugin!r} is no click command but "
+            f"{type(command).__name__}.",
+            hints=(f"Mend the plugin, or block it: L8S_BLOCK_PLUGINS={plugin}",),
+        )
+    return command
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    wanted = False
+    for index, word in enumerate(args):
+        following = args[index + 1] if index + 1 < len(args) else ""
+        if word in ("-o", "--output"):
+            wanted = following == "json"
+        elif word.startswith(("-o", "--output=")) and word.endswith(("json", "table")):
+            wanted = word in ("-ojson", "--output=json")
+    return wanted
+
+
+def _explain(error: Exception, invocation: Invocation) -> int:
+    """Print what went wrong; its exit code."""
+    known = report(error, profile=invocation.profile_in_use)
+    expected = isinstance(error, L8sError | click.ClickException | click.Abort)
+    if invocation.verbose and not expected:
+        invocation.out.log("".join(traceback.format_exception(error)))
+    invocation.out.error(known)
+    return known.exit_code
+
+
+class _LogToOutput(logging.Handler):
+    """What the library logs, on stderr: warnings always, the rest with ``-v``. The text may come from a server."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        super().__init__()
+        self._invocation = invocation
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= logging.WARNING:
+            self._invocation.out.warn(record.getMessage())
+        elif self._invocation.verbose:
+            self._invocation.out.note(f"{record.name}: {record.getMessage()}")
+
+
+def _show_log(invocation: Invocation) -> None:
+    logger = logging.getLogger("l8s")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _LogToOutput)]:
+        logger.removeHandler(handler)
+    logger.addHandler(_LogToOutput(invocation))
+    logger.setLevel(logging.DEBUG)
+
+
+cli = Root(
+    "l8s",
+    help=(
+        "Development containers on a remote server, reached only through SSH.\n\n"
+        "l8s makes isolated containers with Podman on your server and gives each an ssh name: "
+        "l8s create myapp, then ssh dev-myapp. Nothing runs on this machine: l8s ONLY supports remote container "
+        "management for security isolation."
+    ),
+    examples=(
+        ("l8s init", "connect to your server, once"),
+        ("l8s build", "build the image of the containers, once"),
+        ("l8s create myapp https://git.example.com/app.git", "a container with a clone of your repository"),
+        ("ssh dev-myapp", "work in it"),
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+add_global_options(cli)
+
+
+def run() -> None:
+    """Run the command with this process's arguments, and exit."""
+    cli()

@@ -1,0 +1,156 @@
+"""Where what a command has to say goes: data on stdout, everything else on stderr.
+
+With ``-o json`` stdout holds one JSON document, ``{"schema", "kind", "data"}``, and each line of stderr is one
+too (a warning, or the error). Text for people is escaped on its way out; JSON holds the exact text, in ASCII with
+JSON's own escapes. Not here: the wording of errors (`l8s_cli.report`) and of tables (`l8s_cli.tables`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+import click
+from attrs import frozen
+
+from l8s_cli import tables
+from l8s_cli.report import OutputClosed, Report, for_people, for_programs
+from l8s_core import names
+from l8s_core.model import StreamName
+
+SCHEMA = "l8s/1"
+OutputFormat = Literal["table", "json"]
+
+
+@frozen
+class Output:
+    """Writes for people (``table``) or for programs (``json``)."""
+
+    format: OutputFormat = "table"
+    verbose: bool = False
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether stdout holds JSON."""
+        return self.format == "json"
+
+    def data(self, kind: str, data: object, text: str | tables.Table | Callable[[], str]) -> None:
+        """The result of a command: ``data`` for programs, ``text`` (or what it returns) for people.
+
+        Raises:
+            OutputClosed: nobody reads stdout any more.
+        """
+        if self.for_programs:
+            envelope = {"schema": SCHEMA, "kind": kind, "data": data}
+            write(json.dumps(envelope, indent=2, default=_plain) + "\n")
+        elif isinstance(text, tables.Table):
+            write(_on_terminal(text) if sys.stdout.isatty() else tables.plain(text))
+        else:
+            write(names.printable_lines(text if isinstance(text, str) else text()))
+
+    def raw(self, stream: StreamName, data: bytes) -> None:
+        """A command's own bytes, as they are.
+
+        Raises:
+            OutputClosed: nobody reads that stream any more.
+        """
+        binary = (sys.stdout if stream == "stdout" else sys.stderr).buffer
+        try:
+            binary.write(data)
+            binary.flush()
+        except BrokenPipeError as error:
+            raise OutputClosed from error
+
+    def note(self, text: str = "") -> None:
+        """Something for people to know, on stderr; programs are not bothered with it."""
+        if not self.for_programs:
+            write(names.printable_lines(text) + "\n", err=True)
+
+    def warn(self, sentence: str) -> None:
+        """Something that will hurt later, on stderr."""
+        if self.for_programs:
+            _one_line({"schema": SCHEMA, "kind": "warning", "message": sentence})
+        else:
+            write(f"Warning: {names.printable_lines(sentence)}\n", err=True)
+
+    def log(self, text: str) -> None:
+        """Print a piece of a log as it comes, line breaks included, on stderr; for programs only with ``-v``."""
+        if not self.for_programs or self.verbose:
+            # A lone carriage return is how progress bars rewrite their line.
+            write(names.printable_lines(text.replace("\r\n", "\n").replace("\r", "\n")), err=True)
+
+    def error(self, known: Report) -> None:
+        """Why the command failed, on stderr."""
+        if self.for_programs:
+            _one_line({"schema": SCHEMA, "kind": "error", "error": for_programs(known)})
+        else:
+            write(for_people(known), err=True)
+
+
+def encodes(text: str, *, err: bool = False) -> bool:
+    """Whether stdout (or stderr) can show ``text``."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def write(text: str, *, err: bool = False) -> None:
+    """Print ``text``, which is escaped already, to stdout or stderr; what the encoding cannot show is escaped here.
+
+    Raises:
+        OutputClosed: nobody reads there any more.
+    """
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    try:
+        click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, err=err)
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def silence() -> None:
+    """Send what is left in the buffers nowhere, so that the interpreter's last flush does not complain.
+
+    As https://docs.python.org/3/library/signal.html#note-on-sigpipe has it.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _one_line(document: Mapping[str, object]) -> None:
+    write(json.dumps(document, default=_plain) + "\n", err=True)
+
+
+def _plain(value: object) -> object:
+    """``json.dumps`` asks for what it does not know."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence | set | frozenset):
+        return list(value)
+    return str(value)
+
+
+def _on_terminal(table: tables.Table) -> str:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    shown = RichTable(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in table.columns:
+        shown.add_column(column, overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    with console.capture() as captured:
+        console.print(shown)
+    return captured.get()

@@ -1,0 +1,119 @@
+"""Deciding on a server's host key that l8s has not seen: import it, compare it, or ask. It is never guessed.
+
+What is pinned is taken back unless all ends well. Not here: checking keys on a connection (the backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from l8s_cli import prompts
+from l8s_cli.output import Output
+from l8s_core import known_hosts, ssh_tools
+from l8s_core.errors import HostKeyRejected, LocalFileError
+from l8s_core.known_hosts import KnownHosts
+from l8s_core.model import DEFAULT_SSH_PORT, PublicKey
+
+ON_THE_SERVER = "ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
+"""What shows a host key's fingerprint on the server itself."""
+
+
+class Trust:
+    """The keys that were pinned during one ``init``.
+
+    ``fingerprints`` are what ``--trust-host-key`` gave; ``command`` is what to run again with such a fingerprint.
+    """
+
+    def __init__(
+        self, pins: KnownHosts, fingerprints: Collection[str], *, can_ask: bool, command: str, out: Output
+    ) -> None:
+        self._pins = pins
+        self._fingerprints = tuple(fingerprints)
+        self._can_ask = can_ask
+        self._command = command
+        self._out = out
+        self._before: dict[str, tuple[PublicKey, ...]] = {}
+
+    def decide(self, rejected: HostKeyRejected) -> None:
+        """Pin the offered key if there is a reason to trust it.
+
+        Raises:
+            HostKeyRejected: there is none, or the key is not merely unknown.
+        """
+        if rejected.reason != "unknown" or rejected.host in self._before:
+            raise rejected
+        key = known_hosts.parse_public_key(f"{rejected.key_type} {rejected.key_base64}")
+        host, port = split_name(rejected.host)
+        if key in ssh_tools.revoked_keys(host, port):
+            raise self._refused(rejected, key, "Your ~/.ssh/known_hosts marks this key as revoked.")
+        if self._fingerprints:
+            if key.fingerprint not in self._fingerprints:
+                wanted = " or ".join(self._fingerprints)
+                raise self._refused(
+                    rejected, key, f"--trust-host-key says {wanted}: this is another machine's key."
+                )
+            self._out.note(f"Host key of {rejected.host}: {key.fingerprint}, as --trust-host-key says.")
+        else:
+            self._from_person(rejected, key, ssh_tools.known_keys(host, port))
+        self._before[rejected.host] = self._pins.keys(rejected.host)
+        self._pins.pin(rejected.host, [key])
+
+    def take_back(self) -> None:
+        """Make the pins what they were before."""
+        for name, keys in self._before.items():
+            try:
+                self._pins.pin(name, keys) if keys else self._pins.forget(name)
+            except LocalFileError as error:
+                self._out.warn(f"The host key of {name} stays pinned: {error.message}")
+
+    def _from_person(self, rejected: HostKeyRejected, key: PublicKey, theirs: Collection[PublicKey]) -> None:
+        if key in theirs:
+            self._out.note(
+                f"Host key of {rejected.host}: {key.fingerprint}, imported from ~/.ssh/known_hosts."
+            )
+            return
+        other = [known.fingerprint for known in theirs if known.type == key.type]
+        if other:
+            raise self._refused(
+                rejected,
+                key,
+                f"Your ~/.ssh/known_hosts has another {key.type} key for it: {', '.join(other)}.",
+            )
+        if not self._can_ask:
+            raise self._refused(rejected, key, "It is not known, and there is no terminal to ask on.")
+        self._out.note()
+        self._out.note(f"The host key of {rejected.host} is not known yet.")
+        self._out.note(f"  Type:         {key.type}")
+        self._out.note(f"  Fingerprint:  {key.fingerprint}")
+        self._out.note(f"Compare it with what the server itself says: {_shown_by(key)}")
+        if not prompts.confirm("Trust this key?"):
+            raise self._refused(rejected, key, "You did not trust it.")
+
+    def _refused(self, rejected: HostKeyRejected, key: PublicKey, why: str) -> HostKeyRejected:
+        return HostKeyRejected(
+            f"The host key of {rejected.host} is not trusted.\n\n"
+            f"The server offers: {key.type} {key.fingerprint}\n{why}",
+            host=rejected.host,
+            key_type=rejected.key_type,
+            key_base64=rejected.key_base64,
+            reason=rejected.reason,
+            expected=self._fingerprints,
+            hints=(
+                f"See the true fingerprint, on the server: {_shown_by(key)}",
+                f"If it is the same, run: {self._command} --trust-host-key {key.fingerprint}",
+            ),
+            profile=rejected.profile,
+        )
+
+
+def split_name(name: str) -> tuple[str, int]:
+    """Host and port of a name as known_hosts writes it: ``host`` or ``[host]:port``."""
+    if name.startswith("[") and "]:" in name:
+        host, _, port = name[1:].rpartition("]:")
+        return host, int(port)
+    return name, DEFAULT_SSH_PORT
+
+
+def _shown_by(key: PublicKey) -> str:
+    kind = key.type.removeprefix("ssh-").partition("-")[0]
+    return ON_THE_SERVER.format(kind=kind)
