@@ -42,6 +42,10 @@ def _frozen_mapping(value: Mapping[str, str]) -> Mapping[str, str]:
     return dict(value)
 
 
+def _frozen_ports(value: Mapping[int, int]) -> Mapping[int, int]:
+    return dict(value)
+
+
 @frozen(kw_only=True)
 class Profile:
     """One server and how containers are made there; the merged result of every layer.
@@ -180,7 +184,7 @@ class ContainerInfo:
     image: str
     state: str
     labels: Mapping[str, str] = field(factory=dict, converter=_frozen_mapping)
-    ports: Mapping[int, int] = field(factory=dict, converter=dict)
+    ports: Mapping[int, int] = field(factory=dict, converter=_frozen_ports)
     created: datetime | None = None
     exit_code: int | None = None
 
