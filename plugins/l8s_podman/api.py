@@ -67,6 +67,7 @@ class Dialer:
         Raises:
             SocketUnavailable: it cannot be had; the message says which of the ways in which that happens.
             ConnectionFailed: the SSH connection is gone.
+
         """
         if not self._dial_stdio:
             try:
@@ -91,7 +92,9 @@ class Dialer:
             'if [ ! -e "$1" ]; then echo missing; elif [ ! -S "$1" ]; then echo plain;'
             ' elif [ ! -r "$1" ] || [ ! -w "$1" ]; then echo denied; fi'
         )
-        verdict = self._link.run(["sh", "-c", script, "sh", self._path]).stdout.decode("ascii", "replace").strip()
+        verdict = (
+            self._link.run(["sh", "-c", script, "sh", self._path]).stdout.decode("ascii", "replace").strip()
+        )
         return {
             "missing": "there is no such file, or the login user may not look into its directory",
             "plain": "it is a file, but not a socket",
@@ -157,6 +160,7 @@ class PodmanAPI:
         Raises:
             SocketUnavailable: the socket cannot be used.
             BackendError: Podman is too old, or something else answers.
+
         """
         response = self.request("GET", "/_ping", doing="asking for its version")
         api = str(response.headers.get("Libpod-Api-Version", ""))
@@ -185,6 +189,7 @@ class PodmanAPI:
             RequestFailed: the API answered with an error.
             OutcomeUnknown: a change was sent, and no answer came.
             ConnectionFailed: no answer came to a look.
+
         """
         payload = data if body is None else json.dumps(body).encode("utf-8")
         headers = {"Content-Type": content_type} if payload is not None else {}
@@ -192,10 +197,15 @@ class PodmanAPI:
             send = {"GET": self._client.get, "PUT": self._client.put, "DELETE": self._client.delete}.get(
                 method, self._client.post
             )
-            options: dict[str, Any] = {"params": params, "headers": headers, "timeout": timeout, "stream": stream}
+            options: dict[str, Any] = {
+                "params": params,
+                "headers": headers,
+                "timeout": timeout,
+                "stream": stream,
+            }
             if payload is not None:
                 options["data"] = payload
-            response: APIResponse = send(path, **options)
+            response: APIResponse = send(path, **options)  # type: ignore[no-untyped-call]
         self._check_version(response)
         if response.status_code >= 400 and response.status_code not in allowed:
             with self._translated(doing, write=False):
@@ -208,6 +218,7 @@ class PodmanAPI:
 
         Raises:
             BackendError: it is not JSON.
+
         """
         response = self.request("GET", path, doing=doing, params=params)
         return parse_json(response.content, doing=doing, where=self._where)
@@ -217,7 +228,9 @@ class PodmanAPI:
         with self._translated(doing, write=write):
             yield from response.iter_content(chunk_size=None)
 
-    def hijack(self, path: str, body: object, *, doing: str, timeout: float | None) -> tuple[ChannelSocket, Any]:
+    def hijack(
+        self, path: str, body: object, *, doing: str, timeout: float | None
+    ) -> tuple[ChannelSocket, Any]:
         """Send a POST whose connection then carries raw bytes; the stream, and a reader behind the answer's headers.
 
         The caller closes both. ``timeout`` is in seconds per read.
@@ -225,6 +238,7 @@ class PodmanAPI:
         Raises:
             RequestFailed: the API answered with an error.
             OutcomeUnknown: no answer came.
+
         """
         payload = json.dumps(body).encode("utf-8")
         head = (
@@ -246,7 +260,9 @@ class PodmanAPI:
                 if status >= 400:
                     length = headers.get("content-length", "")
                     text = reader.read(min(int(length), 64 * 1024) if length.isdigit() else 64 * 1024)
-                    raise RequestFailed(doing, self._where, status, error_text(text.decode("utf-8", "replace")))
+                    raise RequestFailed(
+                        doing, self._where, status, error_text(text.decode("utf-8", "replace"))
+                    )
                 stream.settimeout(timeout)
             except BaseException:
                 if reader is not None:
@@ -287,6 +303,7 @@ def parse_json(data: bytes, *, doing: str, where: str) -> Any:
 
     Raises:
         BackendError: it is not JSON.
+
     """
     try:
         return json.loads(data)
@@ -313,11 +330,14 @@ def _read_head(reader: Any) -> tuple[int, dict[str, str]]:
 
     Raises:
         ConnectionFailed: it is not one.
+
     """
     line = reader.readline(4096)
     parts = line.split(None, 2)
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
-        raise ConnectionFailed(f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}")
+        raise ConnectionFailed(
+            f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}"
+        )
     headers: dict[str, str] = {}
     for _ in range(64):
         field = reader.readline(8192)

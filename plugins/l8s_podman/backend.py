@@ -66,8 +66,12 @@ _IDENTITY_SCRIPT = (
 )
 """One command, so that the proof costs one round trip. ``cat`` is a fresh process: its start is the present moment."""
 
-_PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
-_NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
+_PORT_TAKEN = re.compile(
+    r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE
+)
+_NO_EXECUTABLE = re.compile(
+    r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE
+)
 
 
 class PodmanBackend:
@@ -167,13 +171,15 @@ class PodmanBackend:
         """Create a container; see the contract."""
         doing = f"creating container {request.name}"
         try:
-            response = self._api.request("POST", "/containers/create", doing=doing, body=_specification(request))
+            response = self._api.request(
+                "POST", "/containers/create", doing=doing, body=_specification(request)
+            )
         except RequestFailed as error:
             # Look again rather than trust the status: 4.3 says 500 for both of these.
             if self._exists("containers", request.name):
                 raise ContainerExists(
                     f"The server has a container named {request.name} already.",
-                    hints=("See what there is: l8s list", f"Remove it: l8s rm {request.name.partition('-')[2]}"),
+                    hints=("See what there is: l8s list",),
                 ) from error
             if not self._image_exists(request.image):
                 raise ImageNotFound(
@@ -193,7 +199,9 @@ class PodmanBackend:
             )
         except RequestFailed as error:
             if _PORT_TAKEN.search(error.reason):
-                raise PortInUse(f"A port that {name} publishes is taken on the server: {error.reason}") from error
+                raise PortInUse(
+                    f"A port that {name} publishes is taken on the server: {error.reason}"
+                ) from error
             if _NO_EXECUTABLE.search(error.reason):
                 raise BackendError(
                     f"The image of {name} has no usable /bin/sh: {error.reason}",
@@ -266,7 +274,7 @@ class PodmanBackend:
         response = self._api.request(
             "DELETE", f"/volumes/{_q(name)}", doing=f"removing volume {name}", allowed=(404,)
         )
-        return response.status_code != 404
+        return int(response.status_code) != 404
 
     # Inside a container
 
@@ -285,7 +293,12 @@ class PodmanBackend:
         """Run a command; see the contract."""
         marker = secrets.token_hex(16)
         session = self._exec_session(
-            name, argv, user=user, workdir=workdir, env={**(env or {}), MARKER: marker}, stdin=stdin is not None
+            name,
+            argv,
+            user=user,
+            workdir=workdir,
+            env={**(env or {}), MARKER: marker},
+            stdin=stdin is not None,
         )
         kept: dict[StreamName, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
 
@@ -305,7 +318,7 @@ class PodmanBackend:
                 stderr_bytes=bytes(kept["stderr"]),
                 stopped=stopped,
                 hints=("Allow more time with --timeout (timeout= in the library)",)
-                + (() if stopped else (f"Stop the container: l8s stop {name.partition('-')[2]}",)),
+                + (() if stopped else ("Restart the container to be sure: l8s restart NAME",)),
             ) from None
         except L8sError:
             raise
@@ -313,7 +326,9 @@ class PodmanBackend:
             # The caller was interrupted, or its output sink failed: nothing must go on unseen.
             self._stop_marked(name, marker)
             raise
-        return ExecResult(exit_code=code, stdout_bytes=bytes(kept["stdout"]), stderr_bytes=bytes(kept["stderr"]))
+        return ExecResult(
+            exit_code=code, stdout_bytes=bytes(kept["stdout"]), stderr_bytes=bytes(kept["stderr"])
+        )
 
     def _exec_session(
         self,
@@ -364,6 +379,7 @@ class PodmanBackend:
 
         Raises:
             _DeadlinePassed: ``timeout`` seconds went by.
+
         """
         doing = f"running a command in {name}"
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -376,7 +392,7 @@ class PodmanBackend:
             if code is None:
                 self._require_running(name, error)
                 raise
-            sink("stderr", f"{error.reason}\n".encode())
+            sink("stderr", f"{names.printable(error.reason)}\n".encode())
             return code
         try:
             if stdin is not None:
@@ -444,7 +460,9 @@ class PodmanBackend:
         path = f"/containers/{_q(name)}/archive"
         if directory != "/":
             # 4.3 accepts an archive for a directory that does not exist, and drops it.
-            response = self._api.request("GET", path, doing=doing, params={"path": directory}, allowed=(404,), stream=True)
+            response = self._api.request(
+                "GET", path, doing=doing, params={"path": directory}, allowed=(404,), stream=True
+            )
             response.close()
             if response.status_code == 404:
                 self.inspect(name)
@@ -531,7 +549,9 @@ class PodmanBackend:
         finally:
             response.close()
         if not image or not self._image_exists(tag):
-            raise BackendError(f"The build of {tag} ended without an image. The server's last words: {last[:300]}")
+            raise BackendError(
+                f"The build of {tag} ended without an image. The server's last words: {last[:300]}"
+            )
         return image
 
     # Looking again
@@ -540,16 +560,20 @@ class PodmanBackend:
         response = self._api.request(
             "GET", f"/{kind}/{_q(name)}/exists", doing=f"looking for {name}", allowed=(404,)
         )
-        return response.status_code < 400
+        return int(response.status_code) < 400
 
     def _image_exists(self, image: str) -> bool:
         # The name's slashes and colons belong to the path here; names.image has let nothing else through.
         path = quote(names.image(image), safe="/:@")
-        response = self._api.request("GET", f"/images/{path}/exists", doing=f"looking for {image}", allowed=(404,))
-        return response.status_code < 400
+        response = self._api.request(
+            "GET", f"/images/{path}/exists", doing=f"looking for {image}", allowed=(404,)
+        )
+        return int(response.status_code) < 400
 
     def _missing(self, name: str) -> ContainerNotFound:
-        return ContainerNotFound(f"The server has no container named {name}.", hints=("See what there is: l8s list",))
+        return ContainerNotFound(
+            f"The server has no container named {name}.", hints=("See what there is: l8s list",)
+        )
 
     def _require_running(self, name: str, cause: Exception) -> None:
         info = self.inspect(name)

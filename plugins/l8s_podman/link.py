@@ -17,7 +17,6 @@ from functools import partial
 import fabric
 import paramiko
 from attrs import frozen
-from paramiko.client import SSH_PORT
 from paramiko.hostkeys import HostKeyEntry
 
 from l8s_core import agent, names
@@ -31,7 +30,7 @@ from l8s_core.errors import (
     ssh_connection_failed,
 )
 from l8s_core.known_hosts import KnownHosts, server_name
-from l8s_core.model import Endpoint, Profile, PublicKey
+from l8s_core.model import DEFAULT_SSH_PORT, Endpoint, Profile, PublicKey
 from l8s_core.steps import Steps
 from l8s_podman.route import Hop, find_route, jump_option
 from l8s_podman.streams import LinkLost
@@ -80,8 +79,7 @@ class _Pinned(paramiko.MissingHostKeyPolicy):
 def unknown_host_key(hop: Hop, offered: PublicKey) -> HostKeyRejected:
     """The error for a server that l8s has never been told to trust."""
     return HostKeyRejected(
-        f"The host key of {hop.host} is not known yet.\n\n"
-        f"It offered: {offered.type} {offered.fingerprint}",
+        f"The host key of {hop.host} is not known yet.\n\nIt offered: {offered.type} {offered.fingerprint}",
         host=server_name(hop.host, hop.port),
         key_type=offered.type,
         key_base64=offered.base64,
@@ -145,7 +143,9 @@ class Link:
                 raise ssh_connection_failed(
                     profile.remote_user, profile.remote_host, profile.remote_port or 22, error.message
                 ) from error
-            step.detail = ", ".join(hops[0].addresses) + (f" (through {jump_option(hops)})" if hops[1:] else "")
+            step.detail = ", ".join(hops[0].addresses) + (
+                f" (through {jump_option(hops)})" if hops[1:] else ""
+            )
         with steps.step("agent") as step:
             wanted = agent.select_key(profile)
             key = self._agent_key(wanted)
@@ -213,13 +213,13 @@ class Link:
                 entry = HostKeyEntry.from_line(f"{server_name(hop.host, hop.port)} {item.line}")
                 if entry is not None and entry.key is not None:
                     # The name under which SSHClient.connect looks: its own spelling of host and port.
-                    name = hop.host if hop.port == SSH_PORT else f"[{hop.host}]:{hop.port}"
+                    name = hop.host if hop.port == DEFAULT_SSH_PORT else f"[{hop.host}]:{hop.port}"
                     client.get_host_keys().add(name, item.type, entry.key)
             try:
                 connection.open()
             except L8sError:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever paramiko raises becomes one of ours
+            except Exception as error:
                 raise self._refused(hop, known, error) from error
         transport = client.get_transport()
         assert isinstance(transport, SSHTransport)
@@ -235,14 +235,20 @@ class Link:
                     "direct-tcpip", (hop.host, hop.port), ("", 0), timeout=CHANNEL_TIMEOUT
                 )
             except (paramiko.SSHException, OSError, EOFError) as error:
-                raise ssh_connection_failed(hop.user, hop.host, hop.port, f"the jump host says: {error}") from error
+                raise ssh_connection_failed(
+                    hop.user, hop.host, hop.port, f"the jump host says: {error}"
+                ) from error
             return channel, ""
         failures = []
         for address in hop.addresses:
             try:
                 connected = socket.create_connection((address, hop.port), timeout=CONNECT_TIMEOUT)
             except OSError as error:
-                reason = f"no answer within {CONNECT_TIMEOUT:g} s" if isinstance(error, TimeoutError) else error.strerror
+                reason = (
+                    f"no answer within {CONNECT_TIMEOUT:g} s"
+                    if isinstance(error, TimeoutError)
+                    else error.strerror
+                )
                 failures.append(f"{address}: {reason or error}")
                 continue
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -279,6 +285,7 @@ class Link:
 
         Raises:
             LinkLost: the connection is gone.
+
         """
         if self._transport is None or not self._transport.is_active():
             silent = self._transport is not None and self._transport.died_silent
@@ -290,6 +297,7 @@ class Link:
 
         Raises:
             paramiko.ChannelException: the server refused; code 1 is "not allowed", 2 "could not connect" (RFC 4254, 5.1).
+
         """
         self.requests += 1
         return self.transport().open_streamlocal(path, timeout=CHANNEL_TIMEOUT)
@@ -306,6 +314,7 @@ class Link:
 
         Raises:
             ConnectionFailed: the connection died, or the command took longer than ``timeout`` seconds.
+
         """
         where = str(self._profile.remote_host)
         with translated("running a command on the server", where=where, link_dead=lambda: self.dead):
@@ -338,6 +347,7 @@ def _drain(channel: paramiko.Channel, deadline: float, limit: int) -> tuple[byte
     Raises:
         TimeoutError: they did not end by ``deadline``.
         LinkLost: the connection ended first.
+
     """
     kept = []
     for receive in (channel.recv, channel.recv_stderr):

@@ -32,6 +32,7 @@ def find_route(profile: Profile) -> tuple[Hop, ...]:
         RemoteOnlyError: a hop is this machine.
         HostUnreachable: the first hop's name has no address.
         ConnectionFailed: the user's ssh configuration asks for something that cannot be checked.
+
     """
     policy.refuse_local_name(profile.remote_host)
     server = ssh_tools.resolve_alias(profile.remote_host, user=profile.remote_user)
@@ -42,7 +43,9 @@ def find_route(profile: Profile) -> tuple[Hop, ...]:
         origin = "remote_host" if hop.host == profile.remote_host else "by the ssh configuration"
         policy.refuse_local_name(hop.host, origin=origin)
     first, *rest = hops
-    addresses = policy.checked_addresses(first.host, policy.resolve(first.host, first.port), origin="remote_host")
+    addresses = policy.checked_addresses(
+        first.host, policy.resolve(first.host, first.port), origin="remote_host"
+    )
     checked = [Hop(user=first.user, host=first.host, port=first.port, addresses=addresses)]
     for hop in rest:
         # Names behind a jump host are resolved there; what this machine can resolve is judged all the same.
@@ -88,6 +91,10 @@ def _jumps(settings: ssh_tools.AliasSettings, *, depth: int) -> tuple[Hop, ...]:
         if index == 0:
             hops.extend(_jumps(found, depth=depth + 1))
         hops.append(
-            Hop(user=names.remote_user(found.user), host=names.host(found.hostname), port=jump.port or found.port)
+            Hop(
+                user=names.remote_user(found.user),
+                host=names.host(found.hostname),
+                port=jump.port or found.port,
+            )
         )
     return tuple(hops)

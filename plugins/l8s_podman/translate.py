@@ -96,10 +96,11 @@ def translated(
 
     Raises:
         L8sError: instead of whatever `Exception` came up.
+
     """
     try:
         yield
     except L8sError:
         raise
-    except Exception as error:  # noqa: BLE001 - the point of this function
+    except Exception as error:
         raise translate(error, doing=doing, write=write, where=where, link_dead=link_dead()) from error

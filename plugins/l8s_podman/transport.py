@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import paramiko
 from paramiko.common import cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
@@ -53,7 +53,7 @@ class SSHTransport(paramiko.Transport):
     """
 
     def __init__(self, sock: WatchedSocket, *, on_authenticate: Callable[[], None], **options: Any) -> None:
-        super().__init__(sock, default_window_size=WINDOW_SIZE, **options)
+        super().__init__(cast(socket.socket, sock), default_window_size=WINDOW_SIZE, **options)
         self._watched = sock
         self._on_authenticate = on_authenticate
         self._opening = threading.local()
@@ -86,7 +86,7 @@ class SSHTransport(paramiko.Transport):
             data.add_string(path)
             data.add_string("")
             data.add_int(0)
-        super()._send_user_message(data)
+        super()._send_user_message(data)  # type: ignore[misc]  # the stubs leave private methods out
 
     def watch(self) -> None:
         """Start noticing a silent server: two daemon threads, one that asks and one that judges.

@@ -45,6 +45,7 @@ class RemoteBackend(Protocol):
         Raises:
             RemoteOnlyError: the address is this laptop's.
             ConnectionFailed: with the subclass that says why.
+
         """
         ...
 
@@ -58,6 +59,7 @@ class RemoteBackend(Protocol):
         Raises:
             SocketUnavailable: the API's socket is not usable.
             BackendError: the server's version is too old.
+
         """
         ...
 
@@ -70,6 +72,7 @@ class RemoteBackend(Protocol):
 
         Raises:
             ContainerNotFound: there is none of that name.
+
         """
         ...
 
@@ -84,6 +87,7 @@ class RemoteBackend(Protocol):
             ContainerExists: the name is taken.
             ImageNotFound: the server does not have the image (it is never pulled behind the caller's back).
             OutcomeUnknown: the connection died before the answer came.
+
         """
         ...
 
@@ -93,6 +97,7 @@ class RemoteBackend(Protocol):
         Raises:
             ContainerNotFound: there is none of that name.
             PortInUse: a published port was taken meanwhile.
+
         """
         ...
 
@@ -117,6 +122,7 @@ class RemoteBackend(Protocol):
 
         Raises:
             BackendError: it is in use.
+
         """
         ...
 
@@ -142,6 +148,7 @@ class RemoteBackend(Protocol):
             ContainerNotFound, ContainerNotRunning: as they say.
             ExecTimeout: the deadline passed.
             OutcomeUnknown: the connection died while it ran.
+
         """
         ...
 
@@ -177,6 +184,7 @@ class ImageBuilder(Protocol):
 
         Raises:
             BackendError: the build failed; the message holds the server's last words.
+
         """
         ...
 
@@ -215,6 +223,7 @@ class ConfigStore(Protocol):
         Raises:
             ConfigError: it cannot be read as plain data; the message names the file and line.
             LocalFileError: the file cannot be opened.
+
         """
         ...
 
@@ -240,6 +249,7 @@ class SSHConfigWriter(Protocol):
 
         Raises:
             SSHConfigError: a file could not be changed; the message has the line to add by hand.
+
         """
         ...
 

@@ -27,6 +27,7 @@ Not here: translating other libraries' exceptions (each plugin does that once, a
     │   └── CommandTimedOut           1
     ├── SSHConfigError                9   local files
     │   └── LocalFileError            9
+    │       └── FileBusy              9   another l8s holds its lock
     ├── PluginError                   2
     ├── OperationVetoed               1   a plugin said no
     ├── OutcomeUnknown               10   a write was sent and its answer never came
@@ -240,6 +241,10 @@ class LocalFileError(SSHConfigError):
     """One of l8s's own files could not be read or written; it is as it was."""
 
 
+class FileBusy(LocalFileError):
+    """Another l8s process holds the lock of one of l8s's files."""
+
+
 class PluginError(L8sError):
     """A plugin is missing, broken, or clashes with another."""
 
@@ -293,7 +298,9 @@ def ssh_connection_failed(
     )
 
 
-def socket_unavailable(socket: str, reason: str, *, setup_doc: str = "docs/REMOTE_SETUP.md") -> SocketUnavailable:
+def socket_unavailable(
+    socket: str, reason: str, *, setup_doc: str = "docs/REMOTE_SETUP.md"
+) -> SocketUnavailable:
     """The seed's third scenario, with the system socket first because Podman runs as root on the server."""
     return SocketUnavailable(
         "Podman socket not accessible on remote server.\n"

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from l8s_core.errors import LocalFileError
+from l8s_core.errors import FileBusy, LocalFileError
 
 
 def state_dir() -> Path:
@@ -39,6 +39,7 @@ def private_dir(path: Path) -> None:
 
     Raises:
         LocalFileError: it cannot be made, is no directory, or is l8s's own but belongs to someone else.
+
     """
     try:
         missing = [path]
@@ -65,6 +66,7 @@ def read_limited(path: Path, limit: int) -> bytes | None:
 
     Raises:
         LocalFileError: it cannot be read, is not a regular file, or has more than ``limit`` bytes.
+
     """
     try:
         # Without O_NONBLOCK opening a FIFO would wait for a writer for ever.
@@ -97,6 +99,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
     Raises:
         LocalFileError: no such directory, no permission, no space, another user's file, no regular file.
+
     """
     try:
         _replace(Path(os.path.realpath(path)), data, mode)
@@ -111,7 +114,9 @@ def locked(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
     The lock file lives in ``~/.l8s/locks`` and stays there: removing it would let two processes hold it.
 
     Raises:
-        LocalFileError: another process still holds it after ``timeout`` seconds, or locking fails there.
+        FileBusy: another process still holds it after ``timeout`` seconds.
+        LocalFileError: locking fails there.
+
     """
     from filelock import FileLock, Timeout  # imported late: it pulls in asyncio
 
@@ -123,7 +128,7 @@ def locked(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise LocalFileError(
+        raise FileBusy(
             f"{display(path)} is in use: another l8s command holds its lock for more than {timeout:g} s",
             hints=(
                 "See what is running: pgrep -af l8s",
@@ -137,6 +142,19 @@ def locked(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def remove(path: Path) -> None:
+    """Remove a file of l8s's own; that there is none is fine.
+
+    Raises:
+        LocalFileError: it cannot be removed.
+
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _failed("cannot remove", path, error) from error
 
 
 def _replace(target: Path, data: bytes, mode: int) -> None:

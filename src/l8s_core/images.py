@@ -35,7 +35,12 @@ class BuildPlan:
 
 
 def plan_build(
-    profile: Profile, *, flavor: str = "fedora", file: Path | None = None, base: str | None = None, tag: str | None = None
+    profile: Profile,
+    *,
+    flavor: str = "fedora",
+    file: Path | None = None,
+    base: str | None = None,
+    tag: str | None = None,
 ) -> BuildPlan:
     """What to build for a profile.
 
@@ -45,6 +50,7 @@ def plan_build(
 
     Raises:
         ConfigError: the options contradict each other, or the file cannot be used.
+
     """
     if file is not None and base is not None:
         raise ConfigError(

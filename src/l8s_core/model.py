@@ -323,8 +323,6 @@ class Outcome:
     seconds: float
 
 
-
-
 @frozen(kw_only=True)
 class Image:
     """An image on the server: the name that it was given there, and its id."""

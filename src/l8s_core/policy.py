@@ -122,11 +122,14 @@ def local_address_reason(address: Address) -> str | None:
     return None
 
 
-def refuse_local_name(host: str, *, own_names: Iterable[str] | None = None, origin: str = "remote_host") -> None:
+def refuse_local_name(
+    host: str, *, own_names: Iterable[str] | None = None, origin: str = "remote_host"
+) -> None:
     """Refuse ``host`` if its spelling means this machine. ``origin`` says where it came from, for the message.
 
     Raises:
         RemoteOnlyError: it does.
+
     """
     reason = local_name_reason(host, this_machines_names() if own_names is None else own_names)
     if reason is not None:
@@ -146,6 +149,7 @@ def checked_addresses(
 
     Raises:
         RemoteOnlyError: one of them is local.
+
     """
     own = is_own_address if is_own is None else is_own
     for text in addresses:
@@ -199,6 +203,7 @@ def prove_remote(
 
     Raises:
         RemoteOnlyError: it is this machine, or what is needed to tell could not be read.
+
     """
     if local is None:
         return Proof(detail="by its address (this machine is not Linux, so there is no kernel to compare)")
@@ -255,6 +260,7 @@ def resolve(host: str, port: int, *, timeout: float = DNS_TIMEOUT) -> tuple[str,
 
     Raises:
         HostUnreachable: there are none, or the resolver did not answer within ``timeout`` seconds.
+
     """
     answers: queue.Queue[list[str] | OSError] = queue.Queue()
 
@@ -288,6 +294,7 @@ def this_machine() -> LocalMachine | None:
 
     Raises:
         RemoteOnlyError: it is Linux, but its own identity cannot be read, so nothing could be compared with it.
+
     """
     if not sys.platform.startswith("linux"):
         return None

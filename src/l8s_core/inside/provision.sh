@@ -19,7 +19,7 @@ until [ -e /run/l8s/ready ] && grep -qs ':0016 [0-9A-F:]* 0A ' /proc/net/tcp /pr
   sleep 0.1
 done
 
-as_user() { su -s /bin/sh "$L8S_USER" -c 'cd / && exec "$0" "$@"' -- "$@"; }
+as_user() { su -s /bin/sh -c 'cd / && exec "$0" "$@"' -- "$L8S_USER" "$@"; }
 
 project=/workspace/project
 if [ ! -e "$project/.git" ]; then
@@ -40,8 +40,12 @@ if [ ! -e "$project/.git" ]; then
       rm -rf "$project.clone"
       exit 76
     fi
-    # An empty directory may stand there from a clone that was cut short.
     rmdir "$project" 2>/dev/null
+    if [ -e "$project" ]; then
+      rm -rf "$project.clone"
+      echo "$project exists already and is not a git repository" >&2
+      exit 76
+    fi
     as_user mv "$project.clone" "$project" || exit 76
   else
     as_user git init -q "$project" >&2 || exit 76

@@ -62,7 +62,7 @@ if [ "$L8S_HOME" != /root ] && [ -d /etc/skel ] && [ -z "$(ls -A "$L8S_HOME")" ]
 fi
 own "$L8S_HOME" || fail 72 "$L8S_HOME cannot be given to $L8S_USER"
 own /workspace || fail 72 "/workspace cannot be given to $L8S_USER"
-chmod 755 "$L8S_HOME"
+chmod go-w "$L8S_HOME"
 
 # The host key, made once and kept on its volume.
 key=/var/lib/l8s/ssh_host_ed25519_key

@@ -1,0 +1,475 @@
+"""What people call: `connect`, `Client` and `Container`; and `Session`, which needs no network.
+
+    with l8s.connect(profile="staging") as client:
+        container = client.create(l8s.ContainerSpec(name="myapp"))
+        print(container.exec(["python3", "--version"], timeout=30).stdout)
+
+Not here: how a container is put together (`l8s_core.provision`), or reached (a backend).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from l8s_core import images, names, policy, provision
+from l8s_core.config import Choice, Config, choose, parse
+from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, SSHConfigWriter
+from l8s_core.errors import BackendError, ContainerNotFound, InvalidValue, L8sError, UnsupportedOperation
+from l8s_core.known_hosts import KnownHosts
+from l8s_core.model import (
+    LABEL_USER,
+    ContainerInfo,
+    ContainerSpec,
+    Endpoint,
+    ExecResult,
+    HostBlock,
+    HostFacts,
+    Image,
+    Operation,
+    OperationKind,
+    Outcome,
+    OutputSink,
+    Profile,
+    Removal,
+)
+from l8s_core.plugins import PluginHost
+from l8s_core.steps import StepObserver, Steps
+
+DEFAULT_CONFIG_STORE = "yaml"
+
+
+class Session:
+    """The plugins and the configuration, read when they are first needed; no network.
+
+    ``environ`` is consulted for L8S_CONFIG, L8S_CONFIG_STORE and L8S_PROFILE.
+    """
+
+    def __init__(self, plugins: PluginHost, *, environ: Mapping[str, str] | None = None) -> None:
+        self.plugins = plugins
+        self.known_hosts = KnownHosts()
+        self._environ = os.environ if environ is None else environ
+
+    @classmethod
+    def load(cls, *, third_party: bool = True, environ: Mapping[str, str] | None = None) -> Session:
+        """A session with the installed plugins; without ``third_party`` only the built-in ones."""
+        environment = os.environ if environ is None else environ
+        return cls(PluginHost.load(third_party=third_party, environ=environment), environ=environment)
+
+    @cached_property
+    def store(self) -> ConfigStore:
+        """The config store in use.
+
+        Raises:
+            PluginError: L8S_CONFIG_STORE names none.
+
+        """
+        location = self._environ.get("L8S_CONFIG")
+        provider = self.plugins.config_store(self._environ.get("L8S_CONFIG_STORE") or DEFAULT_CONFIG_STORE)
+        return provider.factory(Path(location).expanduser() if location else None)
+
+    @cached_property
+    def config(self) -> Config:
+        """The configuration as it was when it was first asked for.
+
+        Raises:
+            ConfigError: it is not acceptable; the message has file and line.
+
+        """
+        return parse(self.store.load(), self.plugins.profiles())
+
+    def choose(self, flag: str | None = None) -> Choice:
+        """Which profile is in use, and why. ``flag`` is an explicit wish.
+
+        Raises:
+            ConfigError: none can be chosen.
+
+        """
+        return choose(self.config, flag=flag, environ=self._environ)
+
+    def profile(self, flag: str | None = None) -> Profile:
+        """The profile in use.
+
+        Raises:
+            ConfigError: there is none, or it lacks a server.
+
+        """
+        return self.config.profile(self.choose(flag).name)
+
+    def client(self, profile: Profile) -> Client:
+        """A client for a profile, not connected yet.
+
+        Raises:
+            PluginError: no plugin has the profile's backend.
+
+        """
+        return Client(self, profile, self._backend(profile))
+
+    def _backend(self, profile: Profile) -> RemoteBackend:
+        return self.plugins.backend(profile.backend).factory(profile)
+
+
+def connect(
+    profile: str | Profile | None = None,
+    *,
+    third_party: bool = True,
+    on_step: StepObserver | None = None,
+) -> Client:
+    """A connected client for the profile of that name, for a `Profile` value, or for the profile in use.
+
+    Raises:
+        ConfigError: there is no such profile, or no server in it.
+        RemoteOnlyError: the server is this machine.
+        ConnectionFailed: it cannot be reached; the subclass says why.
+
+    """
+    session = Session.load(third_party=third_party)
+    client = session.client(profile if isinstance(profile, Profile) else session.profile(profile))
+    client.open(on_step)
+    return client
+
+
+class Client:
+    """One profile's server. A context manager: it connects on entry, unless it is connected, and closes on exit."""
+
+    def __init__(self, session: Session, profile: Profile, backend: RemoteBackend) -> None:
+        self.profile = profile
+        self.warnings: tuple[str, ...] = ()
+        """What was odd about the server, found while connecting."""
+        self._session = session
+        self._backend = backend
+        self._endpoint: Endpoint | None = None
+
+    # The connection
+
+    def open(self, on_step: StepObserver | None = None) -> None:
+        """Connect, authenticate, and prove that the server is another machine; being connected already is fine.
+
+        Raises:
+            RemoteOnlyError: it is this machine.
+            ConnectionFailed: the subclass says why.
+
+        """
+        if self._endpoint is not None:
+            return
+        steps = Steps(on_step)
+        with self._errors():
+            try:
+                endpoint = self._backend.open(steps)
+                with steps.step("remote-only proof") as step:
+                    proof = policy.prove_remote(
+                        self._backend.machine, local=policy.this_machine(), where=self.profile.remote_host
+                    )
+                    step.detail = proof.detail
+            except BaseException:
+                self._backend.close()
+                raise
+        self.warnings = proof.warnings
+        self._endpoint = endpoint
+
+    def close(self) -> None:
+        """Close the connection; closing twice is fine."""
+        self._endpoint = None
+        self._backend.close()
+
+    def __enter__(self) -> Client:
+        """Connect, if need be."""
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """What the client is connected to; connects if need be."""
+        self.open()
+        assert self._endpoint is not None
+        return self._endpoint
+
+    def facts(self, on_step: StepObserver | None = None) -> HostFacts:
+        """The server, as its API describes it.
+
+        Raises:
+            SocketUnavailable: the API cannot be reached.
+
+        """
+        self.open()
+        with self._errors():
+            return self._backend.facts(Steps(on_step))
+
+    # Containers
+
+    def list(self) -> tuple[ContainerInfo, ...]:
+        """The profile's containers in whatever state, by name."""
+        with self._operation("list"):
+            found = self._backend.list(provision.own_labels(self.profile))
+            return tuple(sorted(found, key=lambda info: info.name))
+
+    def get(self, name: str) -> Container:
+        """The container of that name.
+
+        Raises:
+            ContainerNotFound: there is none, or it is not ours.
+
+        """
+        with self._operation("show", name):
+            return Container(self, self._info(name))
+
+    def create(
+        self,
+        spec: ContainerSpec,
+        *,
+        on_step: StepObserver | None = None,
+        on_output: OutputSink | None = None,
+    ) -> Container:
+        """Create a container; when this returns, ``ssh ALIAS`` works. ``on_output`` gets the clone's progress.
+
+        Raises:
+            InvalidValue: something in the spec is not acceptable; nothing was sent.
+            ContainerExists: the name is taken.
+            L8sError: a step failed (``error.step``); nothing is left behind, or the message says what is.
+
+        """
+        wish = provision.validated(spec, self.profile)
+        with self._operation("create", wish.name, spec=spec):
+            context = self._context(on_step)
+            return Container(self, provision.create(context, wish, on_output=on_output))
+
+    def start(self, name: str) -> Container:
+        """Start a container; starting a running one is fine."""
+        with self._operation("start", name):
+            self._backend.start(self._info(name).name)
+            return Container(self, self._info(name))
+
+    def stop(self, name: str, *, grace: float = 10.0) -> Container:
+        """Stop a container, killing it after ``grace`` seconds; stopping a stopped one is fine."""
+        with self._operation("stop", name):
+            self._backend.stop(self._info(name).name, grace=grace)
+            return Container(self, self._info(name))
+
+    def restart(self, name: str, *, grace: float = 10.0) -> Container:
+        """Stop and start a container."""
+        with self._operation("restart", name):
+            alias = self._info(name).name
+            self._backend.stop(alias, grace=grace)
+            self._backend.start(alias)
+            return Container(self, self._info(name))
+
+    def remove(
+        self, name: str, *, keep_volumes: bool = False, on_step: StepObserver | None = None
+    ) -> Removal:
+        """Remove a container with its volumes and its ssh entry; an interrupted removal can be run again.
+
+        Raises:
+            ContainerNotFound: there is nothing of that name.
+
+        """
+        names.container_name(name)
+        with self._operation("remove", name):
+            return provision.remove(self._context(on_step), name, keep_volumes=keep_volumes)
+
+    def exec(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        workdir: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | IO[bytes] | None = None,
+        timeout: float | None = None,
+        on_output: OutputSink | None = None,
+    ) -> ExecResult:
+        """Run a command in a container: no shell, no terminal. See `RemoteBackend.exec` for the details.
+
+        ``user`` defaults to the container's own user, ``workdir`` to the project's directory, ``timeout`` (seconds) to none.
+
+        Raises:
+            ContainerNotFound, ContainerNotRunning: as they say.
+            ExecTimeout: the deadline passed; the command was stopped on the server too.
+
+        """
+        if not argv:
+            raise InvalidValue("There is no command to run.", hints=("l8s exec NAME -- COMMAND ...",))
+        with self._operation("exec", name):
+            info = self._info(name)
+            return self._backend.exec(
+                info.name,
+                list(argv),
+                user=info.labels.get(LABEL_USER, self.profile.container_user) if user is None else user,
+                workdir=provision.PROJECT_DIRECTORY if workdir is None else workdir,
+                env=env,
+                stdin=stdin,
+                timeout=timeout,
+                on_output=on_output,
+            )
+
+    # Images
+
+    def build(
+        self,
+        *,
+        flavor: str = "fedora",
+        containerfile: Path | None = None,
+        base: str | None = None,
+        tag: str | None = None,
+        on_output: Callable[[str], None],
+        on_step: StepObserver | None = None,
+    ) -> Image:
+        """Build an image on the server; see `l8s_core.images.plan_build`. ``on_output`` gets the log, exactly.
+
+        Raises:
+            UnsupportedOperation: the backend cannot build.
+            BackendError: the build failed.
+
+        """
+        plan = images.plan_build(self.profile, flavor=flavor, file=containerfile, base=base, tag=tag)
+        with self._operation("build", plan.tag), Steps(on_step).step("build") as step:
+            if not isinstance(self._backend, ImageBuilder):
+                raise UnsupportedOperation(f"The backend {self.profile.backend} cannot build images.")
+            step.detail = f"{plan.tag} from {plan.source}"
+            image = self._backend.build(
+                plan.tag,
+                containerfile=plan.containerfile,
+                context=plan.context,
+                build_args=plan.build_args,
+                on_output=on_output,
+            )
+            return Image(reference=plan.tag, id=image)
+
+    def host_block(self, info: ContainerInfo) -> HostBlock:
+        """The ssh alias that leads to a container."""
+        return provision.host_block(info, self.profile, self.endpoint)
+
+    # Inside
+
+    def _info(self, name: str) -> ContainerInfo:
+        """One of our containers by its short name."""
+        alias = self.profile.alias(names.container_name(name))
+        info = self._backend.inspect(alias)
+        if not provision.is_ours(info.labels, self.profile):
+            raise ContainerNotFound(f"The container {alias} on the server was not made by l8s.")
+        return info
+
+    def _context(self, on_step: StepObserver | None) -> provision.Context:
+        writer: SSHConfigWriter = self._session.plugins.ssh_config_writer(
+            self.profile.ssh_config_writer
+        ).factory()
+        return provision.Context(
+            backend=self._backend,
+            profile=self.profile,
+            endpoint=self.endpoint,
+            writer=writer,
+            known_hosts=self._session.known_hosts,
+            steps=Steps(on_step),
+        )
+
+    @contextmanager
+    def _operation(
+        self, kind: OperationKind, target: str = "", *, spec: ContainerSpec | None = None
+    ) -> Iterator[None]:
+        """Run the hooks around what happens inside; connects if need be, after the veto."""
+        operation = Operation(
+            kind=kind, profile=self.profile, target=target, id=secrets.token_hex(8), spec=spec
+        )
+        start = time.monotonic()
+        error: BaseException | None = None
+        try:
+            with self._errors():
+                self._session.plugins.before(operation)
+                self.open()
+                yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._session.plugins.after(operation, Outcome(error=error, seconds=time.monotonic() - start))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Give errors the profile's name, and make one of ours of what a backend lets through."""
+        try:
+            yield
+        except L8sError as error:
+            if error.profile is None:
+                error.profile = self.profile.name
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"The backend {self.profile.backend} failed: {type(error).__name__}: {error}",
+                hints=("This is a bug in the backend's plugin; see which it is: l8s plugins",),
+                profile=self.profile.name,
+            ) from error
+
+
+class Container:
+    """One container of a client, as it was when it was last looked at (``info``)."""
+
+    def __init__(self, client: Client, info: ContainerInfo) -> None:
+        self.info = info
+        self._client = client
+
+    @property
+    def name(self) -> str:
+        """The name that was given to ``create``."""
+        return self.info.short_name
+
+    @property
+    def alias(self) -> str:
+        """The name on the server, which is also the ssh alias."""
+        return self.info.name
+
+    def show(self) -> ContainerInfo:
+        """Look again."""
+        self.info = self._client.get(self.name).info
+        return self.info
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str | None = None,
+        workdir: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | IO[bytes] | None = None,
+        timeout: float | None = None,
+        on_output: OutputSink | None = None,
+    ) -> ExecResult:
+        """Run a command; see `Client.exec`."""
+        return self._client.exec(
+            self.name,
+            argv,
+            user=user,
+            workdir=workdir,
+            env=env,
+            stdin=stdin,
+            timeout=timeout,
+            on_output=on_output,
+        )
+
+    def start(self) -> None:
+        """Start it."""
+        self.info = self._client.start(self.name).info
+
+    def stop(self, *, grace: float = 10.0) -> None:
+        """Stop it."""
+        self.info = self._client.stop(self.name, grace=grace).info
+
+    def restart(self, *, grace: float = 10.0) -> None:
+        """Stop and start it."""
+        self.info = self._client.restart(self.name, grace=grace).info
+
+    def remove(self, *, keep_volumes: bool = False) -> Removal:
+        """Remove it; see `Client.remove`."""
+        return self._client.remove(self.name, keep_volumes=keep_volumes)

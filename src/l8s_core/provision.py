@@ -1,0 +1,647 @@
+"""Creating and removing an l8s container as a transaction, over the primitives of any RemoteBackend.
+
+The order of a create: the journal on the laptop, the host-key volume on the server (creating it is the reservation of
+the name: of two racers one succeeds), the other volumes, the container, its content, its start, the repository; the
+local files last. Whatever fails is taken back by the operation id that everything carries as a label; what was there
+before is never touched. A remove goes the other way.
+
+Not here: connecting, hooks, and which profile (`l8s_core.client`).
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import resources
+
+from attrs import define, field, frozen
+
+from l8s_core import agent, names, ssh_tools
+from l8s_core.archives import Member, tar_archive
+from l8s_core.contracts import RemoteBackend, SSHConfigWriter
+from l8s_core.errors import (
+    BackendError,
+    ConfigError,
+    ContainerExists,
+    ContainerNotFound,
+    GitError,
+    Interrupted,
+    L8sError,
+    OutcomeUnknown,
+    PortInUse,
+    ProvisionFailed,
+)
+from l8s_core.journal import Journal
+from l8s_core.known_hosts import KnownHosts, container_name, parse_public_key
+from l8s_core.model import (
+    LABEL_BRANCH,
+    LABEL_MANAGED,
+    LABEL_NAME,
+    LABEL_OPERATION,
+    LABEL_PREFIX_NAME,
+    LABEL_PROFILE,
+    LABEL_REPOSITORY,
+    LABEL_SSH_PORT,
+    LABEL_USER,
+    ContainerInfo,
+    ContainerRequest,
+    ContainerSpec,
+    Endpoint,
+    HostBlock,
+    OutputSink,
+    Profile,
+    PublicKey,
+    Removal,
+)
+from l8s_core.steps import Steps
+
+PROJECT_DIRECTORY = "/workspace/project"
+"""Where the repository is, in every container."""
+
+SSHD_PORT = 22
+"""The port of sshd inside a container."""
+
+PORT_ATTEMPTS = 20
+"""Lost races for a port after which something else must be wrong."""
+
+PROVISION_TIMEOUT = 1800.0
+"""Seconds for the first start and the clone; a big repository over a slow line takes long."""
+
+LOGIN_TIMEOUT = 20.0
+"""Seconds for the first login through ssh."""
+
+LATE_ANSWER = 3.0
+"""Seconds in which a container may still appear whose creation was asked for and never answered."""
+
+_HOST_KEY_LINE = "l8s-host-key "
+
+_REASONS = {
+    70: "sshd",
+    71: "user",
+    72: "volumes",
+    73: "host key",
+    74: "start",
+}
+
+
+@frozen(kw_only=True)
+class Context:
+    """What creating and removing work with."""
+
+    backend: RemoteBackend
+    profile: Profile
+    endpoint: Endpoint
+    writer: SSHConfigWriter
+    known_hosts: KnownHosts
+    steps: Steps
+
+
+@frozen(kw_only=True)
+class Wish:
+    """A validated `ContainerSpec`, with what the profile adds."""
+
+    name: str
+    alias: str
+    image: str
+    repository: names.Repository | None
+    branch: str
+    labels: Mapping[str, str]
+    memory: int | None
+    cpus: float | None
+    pids: int | None
+
+
+def validated(spec: ContainerSpec, profile: Profile) -> Wish:
+    """Check every value of a spec, before any network.
+
+    Raises:
+        InvalidValue: one of them is not acceptable.
+        ConfigError: they contradict each other.
+
+    """
+    if spec.branch and not spec.repository:
+        raise ConfigError(
+            "A branch was given without a repository.", hints=("l8s create NAME GIT_URL BRANCH",)
+        )
+    name = names.container_name(spec.name)
+    return Wish(
+        name=name,
+        alias=profile.alias(name),
+        image=names.image(profile.base_image if spec.image is None else spec.image),
+        repository=names.repository(spec.repository) if spec.repository else None,
+        branch=names.branch(spec.branch) if spec.branch else "",
+        labels={**names.labels(profile.labels), **names.labels(spec.labels)},
+        memory=None if spec.memory is None else names.memory(spec.memory),
+        cpus=None if spec.cpus is None else names.cpus(spec.cpus),
+        pids=None if spec.pids is None else names.pids(spec.pids),
+    )
+
+
+def choose_port(start: int, used: frozenset[int]) -> int:
+    """The lowest port from ``start`` upward that is not in ``used``.
+
+    Raises:
+        BackendError: there is none left.
+
+    """
+    for port in range(start, 65536):
+        if port not in used:
+            return port
+    raise BackendError(
+        f"Every port from {start} upward is taken on the server.",
+        hints=("Set a lower ssh_start_port: l8s profile show",),
+    )
+
+
+def volume_names(alias: str) -> dict[str, str]:
+    """What each volume of a container is for, and its name. The host keys' one comes first: it is the reservation."""
+    return {"hostkeys": f"{alias}-hostkeys", "home": f"{alias}-home", "workspace": f"{alias}-workspace"}
+
+
+def home_of(user: str) -> str:
+    """The home directory of the container's user, which is where its volume is mounted."""
+    return "/root" if user == "root" else f"/home/{user}"
+
+
+def own_labels(profile: Profile) -> dict[str, str]:
+    """The labels by which a profile's containers and volumes are found."""
+    return {LABEL_MANAGED: "true", LABEL_PREFIX_NAME: profile.container_prefix}
+
+
+def is_ours(labels: Mapping[str, str], profile: Profile) -> bool:
+    """Whether something with ``labels`` was made by l8s for this profile's prefix."""
+    return own_labels(profile).items() <= labels.items()
+
+
+def host_block(
+    info: ContainerInfo, profile: Profile, endpoint: Endpoint, *, identity_file: str = ""
+) -> HostBlock:
+    """The ssh alias of a container.
+
+    Raises:
+        BackendError: the container's labels do not say where its sshd is.
+
+    """
+    if info.ssh_port is None:
+        raise BackendError(
+            f"The container {info.name} has no label {LABEL_SSH_PORT}: its sshd cannot be found."
+        )
+    return _block(
+        info.name,
+        info.ssh_port,
+        info.labels.get(LABEL_USER, profile.container_user),
+        profile,
+        endpoint,
+        identity_file,
+    )
+
+
+def _block(
+    alias: str, port: int, user: str, profile: Profile, endpoint: Endpoint, identity_file: str
+) -> HostBlock:
+    return HostBlock(
+        alias=alias,
+        hostname=endpoint.host,
+        port=port,
+        user=user,
+        host_key_alias=container_name(alias),
+        known_hosts_file=str(KnownHosts().path),
+        identity_file=identity_file,
+        proxy_jump=endpoint.jump,
+        host_key_checking=profile.host_key_checking,
+        forward_agent=profile.forward_agent,
+    )
+
+
+# Creating
+
+
+def create(context: Context, wish: Wish, *, on_output: OutputSink | None = None) -> ContainerInfo:
+    """Make a container, done only when ``ssh ALIAS true`` has worked from this laptop.
+
+    Raises:
+        ContainerExists: the name is taken on the server, or being taken.
+        L8sError: as the step that failed says; nothing is left behind, or the message says what is.
+        Interrupted: Ctrl-C; nothing is left behind.
+
+    """
+    journal = Journal.of(context.endpoint, wish.alias)
+    with journal.held():
+        return _Creation(context, wish, journal, on_output).run()
+
+
+@define
+class _Creation:
+    """One create, from the check to the login."""
+
+    context: Context
+    wish: Wish
+    journal: Journal
+    on_output: OutputSink | None
+    operation: str = field(factory=lambda: secrets.token_hex(8))
+    key: PublicKey = field(init=False)
+    identity_file: str = field(init=False, default="")
+    _pending: bool = field(init=False, default=False)
+    """Whether a request that makes a container is out without an answer."""
+
+    def run(self) -> ContainerInfo:
+        steps = self.context.steps
+        with steps.step("check") as step:
+            existing = self._check()
+            step.detail = self.wish.alias
+        if existing is not None:
+            # An earlier create got as far as the local files: the container is whole, and may have been used.
+            info = self._publish(existing, self._provision())
+            self.journal.end()
+            return info
+        self.journal.begin(self.operation)
+        try:
+            info = self._make()
+            host_key = self._provision()
+            info = self._publish(info, host_key)
+        except BaseException as error:
+            raise self._taken_back(error) from error
+        self.journal.end()
+        return info
+
+    # Steps
+
+    def _check(self) -> ContainerInfo | None:
+        """Make sure that it can be made; a container of this laptop's that only lacks its local files, if so."""
+        context, wish = self.context, self.wish
+        self.key = agent.select_key(context.profile)
+        self.identity_file = str(agent.public_key_file(self.key))
+        # The local files come last, but whether they can be written is found out first.
+        context.writer.plan(add=[self._entry(context.profile.ssh_start_port)])
+        interrupted = self.journal.operation()
+        info = self._find()
+        if info is None:
+            if interrupted is not None:
+                self._clear(interrupted)
+            return None
+        if interrupted is None or info.labels.get(LABEL_OPERATION) != interrupted:
+            raise self._exists(info)
+        if any(block.alias == wish.alias for block in context.writer.blocks()):
+            if info.labels.get(LABEL_REPOSITORY, "") != (wish.repository.url if wish.repository else ""):
+                raise ContainerExists(
+                    f"An unfinished {wish.alias} with another repository is on the server.",
+                    hints=(f"Finish it with the same arguments as before, or remove it: l8s rm {wish.name}",),
+                )
+            context.backend.start(info.name)
+            return info
+        self._clear(interrupted)
+        return None
+
+    def _find(self) -> ContainerInfo | None:
+        try:
+            return self.context.backend.inspect(self.wish.alias)
+        except ContainerNotFound:
+            return None
+
+    def _exists(self, info: ContainerInfo) -> ContainerExists:
+        if not is_ours(info.labels, self.context.profile):
+            return ContainerExists(
+                f"The server has a container named {info.name} that l8s did not make.",
+                hints=("Choose another name, or another container_prefix in the profile",),
+            )
+        return ContainerExists(
+            f"The container {info.short_name} exists already ({info.name}, {info.state}).",
+            hints=(f"Use it: l8s info {info.short_name}", f"Or remove it: l8s rm {info.short_name}"),
+        )
+
+    def _make(self) -> ContainerInfo:
+        """Volumes, container, content, start."""
+        context, wish = self.context, self.wish
+        with context.steps.step("volumes") as step:
+            volumes = self._volumes()
+            step.detail = ", ".join(volumes)
+        archive = self._content()
+        refused: set[int] = set()
+        for _ in range(PORT_ATTEMPTS):
+            with context.steps.step("container") as step:
+                used = context.backend.ports_in_use()
+                port = choose_port(context.profile.ssh_start_port, used | refused)
+                self._pending = True
+                self._create_container(port, volumes)
+                self._pending = False
+                step.detail = f"{wish.image}, ssh port {port}"
+            with context.steps.step("upload"):
+                context.backend.upload(wish.alias, "/", archive)
+            try:
+                with context.steps.step("start"):
+                    context.backend.start(wish.alias)
+            except PortInUse:
+                refused.add(port)  # somebody was faster: take the next one
+                context.backend.remove(wish.alias)
+                continue
+            return context.backend.inspect(wish.alias)
+        raise BackendError(f"No port could be had for {wish.alias} in {PORT_ATTEMPTS} attempts.")
+
+    def _volumes(self) -> dict[str, str]:
+        """Create what is missing; volume name to mount point. Kept volumes of an earlier container are used again."""
+        backend, wish = self.context.backend, self.wish
+        labels = {**self._labels(), **wish.labels}
+        mounts = {
+            "hostkeys": "/var/lib/l8s",
+            "home": home_of(self.context.profile.container_user),
+            "workspace": "/workspace",
+        }
+        volumes = volume_names(wish.alias)
+        if not backend.create_volume(volumes["hostkeys"], labels):
+            raise ContainerExists(
+                f"{wish.alias} is being created by another l8s, or an unfinished one is on the server "
+                f"(the volume {volumes['hostkeys']} exists).",
+                hints=("If nobody is creating it now, clear it away: l8s rm " + wish.name,),
+            )
+        for use in ("home", "workspace"):
+            if not backend.create_volume(volumes[use], labels):
+                found = {volume.name: volume for volume in backend.volumes({})}.get(volumes[use])
+                if found is not None and not is_ours(found.labels, self.context.profile):
+                    raise ContainerExists(
+                        f"The server has a volume named {volumes[use]} that l8s did not make.",
+                        hints=("Choose another name, or another container_prefix in the profile",),
+                    )
+        return {volumes[use]: mounts[use] for use in volumes}
+
+    def _create_container(self, port: int, volumes: Mapping[str, str]) -> None:
+        wish = self.wish
+        labels = {**wish.labels, **self._labels(), LABEL_SSH_PORT: str(port)}
+        self.context.backend.create(
+            ContainerRequest(
+                name=wish.alias,
+                image=wish.image,
+                hostname=wish.name,
+                command=("/bin/sh", "/etc/l8s/start"),
+                labels=labels,
+                ports={port: SSHD_PORT},
+                volumes=volumes,
+                memory=wish.memory,
+                cpus=wish.cpus,
+                pids=wish.pids,
+            )
+        )
+
+    def _labels(self) -> dict[str, str]:
+        profile, wish = self.context.profile, self.wish
+        labels = {
+            **own_labels(profile),
+            LABEL_NAME: wish.name,
+            LABEL_PROFILE: profile.name,
+            LABEL_OPERATION: self.operation,
+            LABEL_USER: profile.container_user,
+        }
+        if wish.repository is not None:
+            labels[LABEL_REPOSITORY] = wish.repository.url
+        if wish.branch:
+            labels[LABEL_BRANCH] = wish.branch
+        return labels
+
+    def _content(self) -> bytes:
+        """What is uploaded: sshd's configuration, the key that may log in, the two programs and their settings."""
+        user = names.container_user(self.context.profile.container_user)
+        settings = {
+            "L8S_USER": user,
+            "L8S_HOME": home_of(user),
+            "L8S_REPOSITORY": self.wish.repository.url if self.wish.repository else "",
+            "L8S_BRANCH": self.wish.branch,
+        }
+        inside = resources.files("l8s_core.inside")
+        sshd = inside.joinpath("sshd_config").read_text("utf-8")
+        root = "PermitRootLogin prohibit-password" if user == "root" else "PermitRootLogin no"
+        members = {
+            "etc/l8s/settings": "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()),
+            "etc/l8s/sshd_config": f"{sshd}AllowUsers {user}\n{root}\n",
+            "etc/l8s/authorized_keys": f"{self.key.line}\n",
+            "etc/l8s/start": inside.joinpath("start.sh").read_text("utf-8"),
+            "etc/l8s/provision": inside.joinpath("provision.sh").read_text("utf-8"),
+        }
+        return tar_archive(
+            {path: Member(text.encode("utf-8"), 0o644) for path, text in members.items()}, {"etc/l8s": 0o755}
+        )
+
+    def _provision(self) -> PublicKey:
+        """Wait for sshd, clone the repository, and learn the container's host key over the verified connection."""
+        repository = self.wish.repository
+        secret = ""
+        if repository is not None:
+            secret = f"{repository.username or ''}\n{repository.password or ''}\n"
+        said: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+
+        def listen(stream: str, data: bytes) -> None:
+            room = 64 * 1024 - len(said[stream])
+            said[stream] += data[: max(0, room)]
+            if stream == "stderr" and self.on_output is not None:
+                self.on_output("stderr", data)
+
+        with self.context.steps.step("provision") as step:
+            result = self.context.backend.exec(
+                self.wish.alias,
+                ["/bin/sh", "/etc/l8s/provision"],
+                user="0",
+                workdir="/",
+                stdin=secret.encode("utf-8"),
+                timeout=PROVISION_TIMEOUT,
+                on_output=listen,
+            )
+            if result.exit_code != 0:
+                raise self._provision_error(result.exit_code, said["stderr"].decode("utf-8", "replace"))
+            step.detail = repository.url if repository is not None else PROJECT_DIRECTORY
+            return self._host_key(said["stdout"].decode("utf-8", "replace"))
+
+    def _provision_error(self, code: int, words: str) -> L8sError:
+        lines = words.strip().splitlines()
+        last = "\n".join(lines[-5:]) or f"exit code {code}"
+        image = self.wish.image
+        if code == 70:
+            return ProvisionFailed(
+                f"The image {image} cannot run an SSH server: {last}",
+                hints=(
+                    f"Build one on top of it: l8s build --base {image} --tag localhost/l8s-custom:latest",
+                    "Or use the default image: l8s build, then create without --image",
+                ),
+            )
+        if code == 75:
+            return ProvisionFailed(
+                f"The image {image} has no git, which cloning needs.",
+                hints=(
+                    "Use an image with git: l8s build",
+                    "Or create without a repository, and copy files in with scp",
+                ),
+            )
+        if code == 76:
+            return GitError(
+                f"The repository could not be cloned in the container:\n{last}",
+                hints=(
+                    "Check the URL and the branch",
+                    "For a private repository: https://USER:TOKEN@host/... (never stored), or create without a URL, "
+                    "then l8s remote add and git push",
+                ),
+            )
+        return ProvisionFailed(f"The container could not be set up ({_REASONS.get(code, 'inside')}): {last}")
+
+    def _host_key(self, output: str) -> PublicKey:
+        for line in output.splitlines():
+            if line.startswith(_HOST_KEY_LINE):
+                return parse_public_key(line.removeprefix(_HOST_KEY_LINE).strip())
+        raise ProvisionFailed("The container did not say its host key.")
+
+    def _publish(self, info: ContainerInfo, host_key: PublicKey) -> ContainerInfo:
+        """The local files, and the proof that they work."""
+        context, alias = self.context, self.wish.alias
+        with context.steps.step("ssh config") as step:
+            ssh_tools.stop_multiplexing(alias)  # of an earlier container of this name
+            context.known_hosts.pin(container_name(alias), [host_key])
+            block = host_block(info, context.profile, context.endpoint, identity_file=self.identity_file)
+            context.writer.apply(context.writer.plan(add=[block]))
+            step.detail = f"{host_key.type} {host_key.fingerprint}"
+        with context.steps.step("login") as step:
+            self._login()
+            step.detail = f"ssh {alias}"
+        return info
+
+    def _login(self) -> None:
+        """See ``ssh ALIAS true`` work, with strict host key checking."""
+        deadline = time.monotonic() + LOGIN_TIMEOUT
+        while True:
+            completed = ssh_tools.login_works(self.wish.alias, timeout=LOGIN_TIMEOUT)
+            if completed.exit_code == 0:
+                return
+            if time.monotonic() > deadline or "refused" not in completed.complaint:
+                break
+            time.sleep(0.2)
+        port = self.context.profile.ssh_start_port
+        raise ProvisionFailed(
+            f"The container runs, but ssh {self.wish.alias} does not work from this laptop:\n{completed.complaint}",
+            hints=(
+                f"Open the server's firewall for this laptop on TCP ports from {port} upward (docs/REMOTE_SETUP.md)",
+                "Check that the agent still holds the key: ssh-add -l",
+            ),
+        )
+
+    def _entry(self, port: int) -> HostBlock:
+        context = self.context
+        return _block(
+            self.wish.alias,
+            port,
+            context.profile.container_user,
+            context.profile,
+            context.endpoint,
+            self.identity_file,
+        )
+
+    # Taking back
+
+    def _taken_back(self, error: BaseException) -> BaseException:
+        """Undo everything of this operation; the error to raise, which says if something was left."""
+        with _shielded():
+            try:
+                self._retract_entry()
+                # A BackendError is an answer; an interrupt or a lost connection is none.
+                self._clear(self.operation, wait=self._pending and not isinstance(error, BackendError))
+            except Exception as failure:  # noqa: BLE001 - the first error is the one to report
+                return self._left_behind(error, failure)
+            self.journal.end()
+        if isinstance(error, KeyboardInterrupt):
+            return Interrupted(f"Interrupted: {self.wish.alias} was not created, and nothing of it was left.")
+        return error
+
+    def _left_behind(self, error: BaseException, failure: Exception) -> BaseException:
+        reason = failure.message if isinstance(failure, L8sError) else str(failure)
+        hints = (
+            f"Run the same l8s create again: it clears what was left of {self.wish.alias}",
+            f"Or clear it away: l8s rm {self.wish.name}",
+        )
+        first = error.message if isinstance(error, L8sError) else (str(error) or type(error).__name__)
+        result = OutcomeUnknown(
+            f"{first}\n\nTaking back what was made so far failed too: {reason.splitlines()[0] if reason else ''}",
+            hints=hints,
+        )
+        result.step = getattr(error, "step", None)
+        return result
+
+    def _retract_entry(self) -> None:
+        context, alias = self.context, self.wish.alias
+        if any(block.alias == alias for block in context.writer.blocks()):
+            context.writer.apply(context.writer.plan(remove=[alias]))
+        context.known_hosts.forget(container_name(alias))
+
+    def _clear(self, operation: str, *, wait: bool = False) -> None:
+        """Remove what carries the operation's id from the server. With ``wait``, a container may still appear."""
+        backend, wish = self.context.backend, self.wish
+        deadline = time.monotonic() + (LATE_ANSWER if wait else 0)
+        while True:
+            info = self._find()
+            if info is not None and info.labels.get(LABEL_OPERATION) == operation:
+                backend.remove(info.name)
+                break
+            if info is not None or time.monotonic() >= deadline:
+                break
+            time.sleep(0.2)
+        for volume in backend.volumes({LABEL_OPERATION: operation, LABEL_NAME: wish.name}):
+            if volume.name in volume_names(wish.alias).values():
+                backend.remove_volume(volume.name)
+
+
+@contextmanager
+def _shielded() -> Iterator[None]:
+    """Let a second Ctrl-C wait until things are taken back (only the main thread can arrange that)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+# Removing
+
+
+def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Removal:
+    """Remove a container, its volumes and its ssh entry; what is already gone is fine, so it can be run again.
+
+    With ``keep_volumes`` the home and the workspace stay, for a new container of the same name.
+
+    Raises:
+        ContainerNotFound: there is nothing of that name, or it is not ours.
+
+    """
+    profile, backend, steps = context.profile, context.backend, context.steps
+    alias = profile.alias(names.container_name(name))
+    with steps.step("check"):
+        try:
+            info: ContainerInfo | None = backend.inspect(alias)
+        except ContainerNotFound:
+            info = None
+        if info is not None and not is_ours(info.labels, profile):
+            raise ContainerNotFound(f"The container {alias} on the server was not made by l8s; it stays.")
+        wanted = volume_names(alias)
+        found = {
+            volume.name for volume in backend.volumes(own_labels(profile)) if volume.name in wanted.values()
+        }
+        entry = any(block.alias == alias for block in context.writer.blocks())
+        kept = {wanted["home"], wanted["workspace"]} & found if keep_volumes else set()
+        if info is None and not entry and not found - kept:
+            raise ContainerNotFound(
+                f"There is no container {name} (profile {profile.name}).",
+                hints=("See what there is: l8s list",),
+            )
+    with steps.step("ssh config"):
+        if entry:
+            ssh_tools.stop_multiplexing(alias)
+            context.writer.apply(context.writer.plan(remove=[alias]))
+        context.known_hosts.forget(container_name(alias))
+    with steps.step("container"):
+        removed = info is not None and backend.remove(alias)
+    with steps.step("volumes"):
+        gone = tuple(volume for volume in sorted(found - kept) if backend.remove_volume(volume))
+    Journal.of(context.endpoint, alias).end()
+    return Removal(
+        alias=alias, container=removed, entry=entry, volumes=gone, kept_volumes=tuple(sorted(kept))
+    )
