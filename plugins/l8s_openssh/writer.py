@@ -1,8 +1,8 @@
 """The writer itself: reads and replaces ``~/.l8s/ssh_config``, and adds one line to ``~/.ssh/config``.
 
-``~/.l8s/ssh_config`` is l8s's own and is written whole. The user's file gets one ``Include`` as its first line
-and keeps it when the last alias is gone: ssh passes over an Include of nothing, and so the file is touched once
-in its life.
+``~/.l8s/ssh_config`` is l8s's own and is written whole. The user's file gets one ``Include`` as its first line and
+keeps it when the last alias is gone: ssh passes over an Include of nothing, and so the file is touched once in its
+life.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def parse_public_key(line: str) -> PublicKey:
 
     Raises:
         InvalidValue: no such three words, bad base64, or a blob that is of another type than the line says
-            (RFC 4253, section 6.6: the blob begins with its type as a length-prefixed string).
+            (RFC 4253, section 6.6: the blob begins with its type).
+
     """
     words = line.split(None, 2)
     if len(words) < 2 or not _KEY_TYPE.fullmatch(words[0]) or len(line) > _KEY_LIMIT:
@@ -45,13 +46,28 @@ def parse_public_key(line: str) -> PublicKey:
         blob = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         blob = b""
-    length = int.from_bytes(blob[:4], "big")
+    fields = _fields(blob)
     # Encoding again refuses the many spellings of one blob, which would compare as different keys.
-    if base64.b64encode(blob).decode("ascii") != encoded or not 0 < length < len(blob) - 4:
+    if base64.b64encode(blob).decode("ascii") != encoded or not fields:
         raise InvalidValue(f"not an SSH public key, its {kind} data is damaged: {encoded[:40]!r}")
-    if blob[4 : 4 + length] != kind.encode("ascii"):
-        raise InvalidValue(f"not an SSH public key, it says {kind} and holds {blob[4 : 4 + length][:40]!r}")
+    if fields[0] != kind.encode("ascii"):
+        raise InvalidValue(f"not an SSH public key, it says {kind} and holds {fields[0][:40]!r}")
+    # A certificate has numbers between its fields (PROTOCOL.certkeys), every plain key is fields to its end.
+    if "-cert-" not in kind and (len(fields) < 2 or sum(4 + len(part) for part in fields) != len(blob)):
+        raise InvalidValue(f"not an SSH public key, its {kind} data is cut short: {encoded[:40]!r}")
     return PublicKey(kind, encoded, words[2].strip() if len(words) > 2 else "")
+
+
+def _fields(blob: bytes) -> list[bytes]:
+    """The length-prefixed strings that ``blob`` begins with (RFC 4251, section 5)."""
+    fields = []
+    while len(blob) >= 4:
+        length = int.from_bytes(blob[:4], "big")
+        if length > len(blob) - 4:
+            break
+        fields.append(blob[4 : 4 + length])
+        blob = blob[4 + length :]
+    return fields
 
 
 def server_name(host: str, port: int) -> str:
@@ -96,6 +112,7 @@ class KnownHosts:
 
         Raises:
             LocalFileError: the file cannot be read or has a line that is not understood.
+
         """
         wanted = _checked_name(name)
         return tuple(line.key for line in self._lines() if line.key is not None and wanted in line.names)
@@ -106,6 +123,7 @@ class KnownHosts:
         Raises:
             InvalidValue: no key, or a name or key that cannot stand in a known_hosts file.
             LocalFileError: the file cannot be read or written; it is as it was.
+
         """
         wanted = _checked_name(name)
         pinned = tuple(dict.fromkeys(parse_public_key(key.line) for key in keys))
@@ -118,6 +136,7 @@ class KnownHosts:
 
         Raises:
             LocalFileError: the file cannot be read or written; it is as it was.
+
         """
         self._change(_checked_name(name), ())
 
