@@ -92,9 +92,7 @@ class Dialer:
             'if [ ! -e "$1" ]; then echo missing; elif [ ! -S "$1" ]; then echo plain;'
             ' elif [ ! -r "$1" ] || [ ! -w "$1" ]; then echo denied; fi'
         )
-        verdict = (
-            self._link.run(["sh", "-c", script, "sh", self._path]).stdout.decode("ascii", "replace").strip()
-        )
+        verdict = self._link.run(["sh", "-c", script, "sh", self._path]).stdout.decode("ascii", "replace").strip()
         return {
             "missing": "there is no such file, or the login user may not look into its directory",
             "plain": "it is a file, but not a socket",
@@ -228,9 +226,7 @@ class PodmanAPI:
         with self._translated(doing, write=write):
             yield from response.iter_content(chunk_size=None)
 
-    def hijack(
-        self, path: str, body: object, *, doing: str, timeout: float | None
-    ) -> tuple[ChannelSocket, Any]:
+    def hijack(self, path: str, body: object, *, doing: str, timeout: float | None) -> tuple[ChannelSocket, Any]:
         """Send a POST whose connection then carries raw bytes; the stream, and a reader behind the answer's headers.
 
         The caller closes both. ``timeout`` is in seconds per read.
@@ -260,9 +256,7 @@ class PodmanAPI:
                 if status >= 400:
                     length = headers.get("content-length", "")
                     text = reader.read(min(int(length), 64 * 1024) if length.isdigit() else 64 * 1024)
-                    raise RequestFailed(
-                        doing, self._where, status, error_text(text.decode("utf-8", "replace"))
-                    )
+                    raise RequestFailed(doing, self._where, status, error_text(text.decode("utf-8", "replace")))
                 stream.settimeout(timeout)
             except BaseException:
                 if reader is not None:
@@ -335,9 +329,7 @@ def _read_head(reader: Any) -> tuple[int, dict[str, str]]:
     line = reader.readline(4096)
     parts = line.split(None, 2)
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
-        raise ConnectionFailed(
-            f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}"
-        )
+        raise ConnectionFailed(f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}")
     headers: dict[str, str] = {}
     for _ in range(64):
         field = reader.readline(8192)

@@ -66,12 +66,8 @@ _IDENTITY_SCRIPT = (
 )
 """One command, so that the proof costs one round trip. ``cat`` is a fresh process: its start is the present moment."""
 
-_PORT_TAKEN = re.compile(
-    r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE
-)
-_NO_EXECUTABLE = re.compile(
-    r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE
-)
+_PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
+_NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
 
 
 class PodmanBackend:
@@ -171,9 +167,7 @@ class PodmanBackend:
         """Create a container; see the contract."""
         doing = f"creating container {request.name}"
         try:
-            response = self._api.request(
-                "POST", "/containers/create", doing=doing, body=_specification(request)
-            )
+            response = self._api.request("POST", "/containers/create", doing=doing, body=_specification(request))
         except RequestFailed as error:
             # Look again rather than trust the status: 4.3 says 500 for both of these.
             if self._exists("containers", request.name):
@@ -199,9 +193,7 @@ class PodmanBackend:
             )
         except RequestFailed as error:
             if _PORT_TAKEN.search(error.reason):
-                raise PortInUse(
-                    f"A port that {name} publishes is taken on the server: {error.reason}"
-                ) from error
+                raise PortInUse(f"A port that {name} publishes is taken on the server: {error.reason}") from error
             if _NO_EXECUTABLE.search(error.reason):
                 raise BackendError(
                     f"The image of {name} has no usable /bin/sh: {error.reason}",
@@ -271,9 +263,7 @@ class PodmanBackend:
 
     def remove_volume(self, name: str) -> bool:
         """Remove a volume; whether there was one."""
-        response = self._api.request(
-            "DELETE", f"/volumes/{_q(name)}", doing=f"removing volume {name}", allowed=(404,)
-        )
+        response = self._api.request("DELETE", f"/volumes/{_q(name)}", doing=f"removing volume {name}", allowed=(404,))
         return int(response.status_code) != 404
 
     # Inside a container
@@ -326,9 +316,7 @@ class PodmanBackend:
             # The caller was interrupted, or its output sink failed: nothing must go on unseen.
             self._stop_marked(name, marker)
             raise
-        return ExecResult(
-            exit_code=code, stdout_bytes=bytes(kept["stdout"]), stderr_bytes=bytes(kept["stderr"])
-        )
+        return ExecResult(exit_code=code, stdout_bytes=bytes(kept["stdout"]), stderr_bytes=bytes(kept["stderr"]))
 
     def _exec_session(
         self,
@@ -356,9 +344,7 @@ class PodmanBackend:
             body["WorkingDir"] = workdir
         doing = f"running a command in {name}"
         try:
-            response = self._api.request(
-                "POST", f"/containers/{_q(name)}/exec", doing=doing, body=body, allowed=(404,)
-            )
+            response = self._api.request("POST", f"/containers/{_q(name)}/exec", doing=doing, body=body, allowed=(404,))
         except RequestFailed as error:
             self._require_running(name, error)
             raise
@@ -549,31 +535,23 @@ class PodmanBackend:
         finally:
             response.close()
         if not image or not self._image_exists(tag):
-            raise BackendError(
-                f"The build of {tag} ended without an image. The server's last words: {last[:300]}"
-            )
+            raise BackendError(f"The build of {tag} ended without an image. The server's last words: {last[:300]}")
         return image
 
     # Looking again
 
     def _exists(self, kind: str, name: str) -> bool:
-        response = self._api.request(
-            "GET", f"/{kind}/{_q(name)}/exists", doing=f"looking for {name}", allowed=(404,)
-        )
+        response = self._api.request("GET", f"/{kind}/{_q(name)}/exists", doing=f"looking for {name}", allowed=(404,))
         return int(response.status_code) < 400
 
     def _image_exists(self, image: str) -> bool:
         # The name's slashes and colons belong to the path here; names.image has let nothing else through.
         path = quote(names.image(image), safe="/:@")
-        response = self._api.request(
-            "GET", f"/images/{path}/exists", doing=f"looking for {image}", allowed=(404,)
-        )
+        response = self._api.request("GET", f"/images/{path}/exists", doing=f"looking for {image}", allowed=(404,))
         return int(response.status_code) < 400
 
     def _missing(self, name: str) -> ContainerNotFound:
-        return ContainerNotFound(
-            f"The server has no container named {name}.", hints=("See what there is: l8s list",)
-        )
+        return ContainerNotFound(f"The server has no container named {name}.", hints=("See what there is: l8s list",))
 
     def _require_running(self, name: str, cause: Exception) -> None:
         info = self.inspect(name)
@@ -711,8 +689,7 @@ def _specification(request: ContainerRequest) -> dict[str, Any]:
         "work_dir": "/",
         "labels": dict(request.labels),
         "portmappings": [
-            {"host_port": outer, "container_port": inner, "protocol": "tcp"}
-            for outer, inner in request.ports.items()
+            {"host_port": outer, "container_port": inner, "protocol": "tcp"} for outer, inner in request.ports.items()
         ],
         "volumes": [{"Name": volume, "Dest": path} for volume, path in request.volumes.items()],
         # podman-restart.service, which starts containers at boot, looks for "always" only.

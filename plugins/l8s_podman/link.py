@@ -143,9 +143,7 @@ class Link:
                 raise ssh_connection_failed(
                     profile.remote_user, profile.remote_host, profile.remote_port or 22, error.message
                 ) from error
-            step.detail = ", ".join(hops[0].addresses) + (
-                f" (through {jump_option(hops)})" if hops[1:] else ""
-            )
+            step.detail = ", ".join(hops[0].addresses) + (f" (through {jump_option(hops)})" if hops[1:] else "")
         with steps.step("agent") as step:
             wanted = agent.select_key(profile)
             key = self._agent_key(wanted)
@@ -235,9 +233,7 @@ class Link:
                     "direct-tcpip", (hop.host, hop.port), ("", 0), timeout=CHANNEL_TIMEOUT
                 )
             except (paramiko.SSHException, OSError, EOFError) as error:
-                raise ssh_connection_failed(
-                    hop.user, hop.host, hop.port, f"the jump host says: {error}"
-                ) from error
+                raise ssh_connection_failed(hop.user, hop.host, hop.port, f"the jump host says: {error}") from error
             return channel, ""
         failures = []
         for address in hop.addresses:
@@ -245,9 +241,7 @@ class Link:
                 connected = socket.create_connection((address, hop.port), timeout=CONNECT_TIMEOUT)
             except OSError as error:
                 reason = (
-                    f"no answer within {CONNECT_TIMEOUT:g} s"
-                    if isinstance(error, TimeoutError)
-                    else error.strerror
+                    f"no answer within {CONNECT_TIMEOUT:g} s" if isinstance(error, TimeoutError) else error.strerror
                 )
                 failures.append(f"{address}: {reason or error}")
                 continue

@@ -43,9 +43,7 @@ def find_route(profile: Profile) -> tuple[Hop, ...]:
         origin = "remote_host" if hop.host == profile.remote_host else "by the ssh configuration"
         policy.refuse_local_name(hop.host, origin=origin)
     first, *rest = hops
-    addresses = policy.checked_addresses(
-        first.host, policy.resolve(first.host, first.port), origin="remote_host"
-    )
+    addresses = policy.checked_addresses(first.host, policy.resolve(first.host, first.port), origin="remote_host")
     checked = [Hop(user=first.user, host=first.host, port=first.port, addresses=addresses)]
     for hop in rest:
         # Names behind a jump host are resolved there; what this machine can resolve is judged all the same.

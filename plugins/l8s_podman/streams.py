@@ -34,11 +34,7 @@ class ChannelSocket:
         channel = self._channel
         transport = channel.get_transport()
         return not (
-            self._closed
-            or channel.closed
-            or channel.eof_received
-            or channel.recv_ready()
-            or not transport.is_active()
+            self._closed or channel.closed or channel.eof_received or channel.recv_ready() or not transport.is_active()
         )
 
     def settimeout(self, timeout: float | None) -> None:

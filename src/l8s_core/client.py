@@ -266,9 +266,7 @@ class Client:
             self._backend.start(alias)
             return Container(self, self._info(name))
 
-    def remove(
-        self, name: str, *, keep_volumes: bool = False, on_step: StepObserver | None = None
-    ) -> Removal:
+    def remove(self, name: str, *, keep_volumes: bool = False, on_step: StepObserver | None = None) -> Removal:
         """Remove a container with its volumes and its ssh entry; an interrupted removal can be run again.
 
         Raises:
@@ -363,9 +361,7 @@ class Client:
         return info
 
     def _context(self, on_step: StepObserver | None) -> provision.Context:
-        writer: SSHConfigWriter = self._session.plugins.ssh_config_writer(
-            self.profile.ssh_config_writer
-        ).factory()
+        writer: SSHConfigWriter = self._session.plugins.ssh_config_writer(self.profile.ssh_config_writer).factory()
         return provision.Context(
             backend=self._backend,
             profile=self.profile,
@@ -376,13 +372,9 @@ class Client:
         )
 
     @contextmanager
-    def _operation(
-        self, kind: OperationKind, target: str = "", *, spec: ContainerSpec | None = None
-    ) -> Iterator[None]:
+    def _operation(self, kind: OperationKind, target: str = "", *, spec: ContainerSpec | None = None) -> Iterator[None]:
         """Run the hooks around what happens inside; connects if need be, after the veto."""
-        operation = Operation(
-            kind=kind, profile=self.profile, target=target, id=secrets.token_hex(8), spec=spec
-        )
+        operation = Operation(kind=kind, profile=self.profile, target=target, id=secrets.token_hex(8), spec=spec)
         start = time.monotonic()
         error: BaseException | None = None
         try:

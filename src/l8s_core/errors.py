@@ -298,9 +298,7 @@ def ssh_connection_failed(
     )
 
 
-def socket_unavailable(
-    socket: str, reason: str, *, setup_doc: str = "docs/REMOTE_SETUP.md"
-) -> SocketUnavailable:
+def socket_unavailable(socket: str, reason: str, *, setup_doc: str = "docs/REMOTE_SETUP.md") -> SocketUnavailable:
     """The seed's third scenario, with the system socket first because Podman runs as root on the server."""
     return SocketUnavailable(
         "Podman socket not accessible on remote server.\n"

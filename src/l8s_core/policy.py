@@ -122,9 +122,7 @@ def local_address_reason(address: Address) -> str | None:
     return None
 
 
-def refuse_local_name(
-    host: str, *, own_names: Iterable[str] | None = None, origin: str = "remote_host"
-) -> None:
+def refuse_local_name(host: str, *, own_names: Iterable[str] | None = None, origin: str = "remote_host") -> None:
     """Refuse ``host`` if its spelling means this machine. ``origin`` says where it came from, for the message.
 
     Raises:
@@ -178,7 +176,9 @@ def same_machine_reason(local: LocalMachine, remote: MachineIdentity) -> str | N
         earliest = remote.sent - BOOT_MOMENT_TOLERANCE
         latest = remote.received + BOOT_MOMENT_TOLERANCE
         if earliest <= remote.process_start <= latest:
-            return "it has this machine's kernel and was booted at the same moment, so it is a container on this machine"
+            return (
+                "it has this machine's kernel and was booted at the same moment, so it is a container on this machine"
+            )
     return None
 
 

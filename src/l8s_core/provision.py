@@ -125,9 +125,7 @@ def validated(spec: ContainerSpec, profile: Profile) -> Wish:
 
     """
     if spec.branch and not spec.repository:
-        raise ConfigError(
-            "A branch was given without a repository.", hints=("l8s create NAME GIT_URL BRANCH",)
-        )
+        raise ConfigError("A branch was given without a repository.", hints=("l8s create NAME GIT_URL BRANCH",))
     name = names.container_name(spec.name)
     return Wish(
         name=name,
@@ -178,9 +176,7 @@ def is_ours(labels: Mapping[str, str], profile: Profile) -> bool:
     return own_labels(profile).items() <= labels.items()
 
 
-def host_block(
-    info: ContainerInfo, profile: Profile, endpoint: Endpoint, *, identity_file: str = ""
-) -> HostBlock:
+def host_block(info: ContainerInfo, profile: Profile, endpoint: Endpoint, *, identity_file: str = "") -> HostBlock:
     """The ssh alias of a container.
 
     Raises:
@@ -188,9 +184,7 @@ def host_block(
 
     """
     if info.ssh_port is None:
-        raise BackendError(
-            f"The container {info.name} has no label {LABEL_SSH_PORT}: its sshd cannot be found."
-        )
+        raise BackendError(f"The container {info.name} has no label {LABEL_SSH_PORT}: its sshd cannot be found.")
     return _block(
         info.name,
         info.ssh_port,
@@ -201,9 +195,7 @@ def host_block(
     )
 
 
-def _block(
-    alias: str, port: int, user: str, profile: Profile, endpoint: Endpoint, identity_file: str
-) -> HostBlock:
+def _block(alias: str, port: int, user: str, profile: Profile, endpoint: Endpoint, identity_file: str) -> HostBlock:
     return HostBlock(
         alias=alias,
         hostname=endpoint.host,
@@ -622,9 +614,7 @@ def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Remova
         if info is not None and not is_ours(info.labels, profile):
             raise ContainerNotFound(f"The container {alias} on the server was not made by l8s; it stays.")
         wanted = volume_names(alias)
-        found = {
-            volume.name for volume in backend.volumes(own_labels(profile)) if volume.name in wanted.values()
-        }
+        found = {volume.name for volume in backend.volumes(own_labels(profile)) if volume.name in wanted.values()}
         entry = any(block.alias == alias for block in context.writer.blocks())
         kept = {wanted["home"], wanted["workspace"]} & found if keep_volumes else set()
         if info is None and not entry and not found - kept:
@@ -642,6 +632,4 @@ def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Remova
     with steps.step("volumes"):
         gone = tuple(volume for volume in sorted(found - kept) if backend.remove_volume(volume))
     Journal.of(context.endpoint, alias).end()
-    return Removal(
-        alias=alias, container=removed, entry=entry, volumes=gone, kept_volumes=tuple(sorted(kept))
-    )
+    return Removal(alias=alias, container=removed, entry=entry, volumes=gone, kept_volumes=tuple(sorted(kept)))

@@ -47,9 +47,7 @@ class Steps:
         except BaseException as error:
             if isinstance(error, L8sError) and error.step is None:
                 error.step = name
-            self._tell(
-                Step(name=name, state="failed", detail=running.detail, seconds=time.monotonic() - start)
-            )
+            self._tell(Step(name=name, state="failed", detail=running.detail, seconds=time.monotonic() - start))
             raise
         self.done.append(name)
         self._tell(Step(name=name, state="done", detail=running.detail, seconds=time.monotonic() - start))
