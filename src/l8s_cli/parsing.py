@@ -193,7 +193,7 @@ def write_options(command: click.Command, ctx: click.Context, formatter: click.H
     everywhere: list[tuple[str, str]] = []
     for param in command.get_params(ctx):
         record = param.get_help_record(ctx)
-        if record is None:
+        if record is None or isinstance(param, click.Argument):
             continue
         shared = isinstance(param, GlobalOption) or "--help" in param.opts
         (everywhere if shared else own).append(record)
