@@ -67,7 +67,6 @@ class Dialer:
         Raises:
             SocketUnavailable: it cannot be had; the message says which of the ways in which that happens.
             ConnectionFailed: the SSH connection is gone.
-
         """
         if not self._dial_stdio:
             try:
@@ -158,7 +157,6 @@ class PodmanAPI:
         Raises:
             SocketUnavailable: the socket cannot be used.
             BackendError: Podman is too old, or something else answers.
-
         """
         response = self.request("GET", "/_ping", doing="asking for its version")
         api = str(response.headers.get("Libpod-Api-Version", ""))
@@ -187,7 +185,6 @@ class PodmanAPI:
             RequestFailed: the API answered with an error.
             OutcomeUnknown: a change was sent, and no answer came.
             ConnectionFailed: no answer came to a look.
-
         """
         payload = data if body is None else json.dumps(body).encode("utf-8")
         headers = {"Content-Type": content_type} if payload is not None else {}
@@ -216,7 +213,6 @@ class PodmanAPI:
 
         Raises:
             BackendError: it is not JSON.
-
         """
         response = self.request("GET", path, doing=doing, params=params)
         return parse_json(response.content, doing=doing, where=self._where)
@@ -234,7 +230,6 @@ class PodmanAPI:
         Raises:
             RequestFailed: the API answered with an error.
             OutcomeUnknown: no answer came.
-
         """
         payload = json.dumps(body).encode("utf-8")
         head = (
@@ -297,7 +292,6 @@ def parse_json(data: bytes, *, doing: str, where: str) -> Any:
 
     Raises:
         BackendError: it is not JSON.
-
     """
     try:
         return json.loads(data)
@@ -324,7 +318,6 @@ def _read_head(reader: Any) -> tuple[int, dict[str, str]]:
 
     Raises:
         ConnectionFailed: it is not one.
-
     """
     line = reader.readline(4096)
     parts = line.split(None, 2)

@@ -365,7 +365,6 @@ class PodmanBackend:
 
         Raises:
             _DeadlinePassed: ``timeout`` seconds went by.
-
         """
         doing = f"running a command in {name}"
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -59,7 +59,6 @@ def frames(reader: IO[bytes]) -> Iterator[tuple[StreamName, bytes]]:
 
     Raises:
         LinkLost: it ended in the middle of a frame, or is no such stream.
-
     """
     while True:
         header = _exactly(reader, HEADER.size)

@@ -279,7 +279,6 @@ class Link:
 
         Raises:
             LinkLost: the connection is gone.
-
         """
         if self._transport is None or not self._transport.is_active():
             silent = self._transport is not None and self._transport.died_silent
@@ -291,7 +290,6 @@ class Link:
 
         Raises:
             paramiko.ChannelException: the server refused; code 1 is "not allowed", 2 "could not connect" (RFC 4254, 5.1).
-
         """
         self.requests += 1
         return self.transport().open_streamlocal(path, timeout=CHANNEL_TIMEOUT)
@@ -308,7 +306,6 @@ class Link:
 
         Raises:
             ConnectionFailed: the connection died, or the command took longer than ``timeout`` seconds.
-
         """
         where = str(self._profile.remote_host)
         with translated("running a command on the server", where=where, link_dead=lambda: self.dead):
@@ -341,7 +338,6 @@ def _drain(channel: paramiko.Channel, deadline: float, limit: int) -> tuple[byte
     Raises:
         TimeoutError: they did not end by ``deadline``.
         LinkLost: the connection ended first.
-
     """
     kept = []
     for receive in (channel.recv, channel.recv_stderr):

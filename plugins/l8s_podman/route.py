@@ -32,7 +32,6 @@ def find_route(profile: Profile) -> tuple[Hop, ...]:
         RemoteOnlyError: a hop is this machine.
         HostUnreachable: the first hop's name has no address.
         ConnectionFailed: the user's ssh configuration asks for something that cannot be checked.
-
     """
     policy.refuse_local_name(profile.remote_host)
     server = ssh_tools.resolve_alias(profile.remote_host, user=profile.remote_user)

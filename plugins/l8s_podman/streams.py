@@ -47,7 +47,6 @@ class ChannelSocket:
         Raises:
             TimeoutError: the window stayed full for the timeout.
             LinkLost: the connection died.
-
         """
         try:
             self._channel.sendall(data)
@@ -67,7 +66,6 @@ class ChannelSocket:
         Raises:
             TimeoutError: nothing came within the timeout.
             LinkLost: the connection ended without an end-of-file.
-
         """
         try:
             data = self._channel.recv(len(buffer))

@@ -96,7 +96,6 @@ def translated(
 
     Raises:
         L8sError: instead of whatever `Exception` came up.
-
     """
     try:
         yield

@@ -69,7 +69,6 @@ class Session:
 
         Raises:
             PluginError: L8S_CONFIG_STORE names none.
-
         """
         location = self._environ.get("L8S_CONFIG")
         provider = self.plugins.config_store(self._environ.get("L8S_CONFIG_STORE") or DEFAULT_CONFIG_STORE)
@@ -81,7 +80,6 @@ class Session:
 
         Raises:
             ConfigError: it is not acceptable; the message has file and line.
-
         """
         return parse(self.store.load(), self.plugins.profiles())
 
@@ -90,7 +88,6 @@ class Session:
 
         Raises:
             ConfigError: none can be chosen.
-
         """
         return choose(self.config, flag=flag, environ=self._environ)
 
@@ -99,7 +96,6 @@ class Session:
 
         Raises:
             ConfigError: there is none, or it lacks a server.
-
         """
         return self.config.profile(self.choose(flag).name)
 
@@ -108,7 +104,6 @@ class Session:
 
         Raises:
             PluginError: no plugin has the profile's backend.
-
         """
         return Client(self, profile, self._backend(profile))
 
@@ -128,7 +123,6 @@ def connect(
         ConfigError: there is no such profile, or no server in it.
         RemoteOnlyError: the server is this machine.
         ConnectionFailed: it cannot be reached; the subclass says why.
-
     """
     session = Session.load(third_party=third_party)
     client = session.client(profile if isinstance(profile, Profile) else session.profile(profile))
@@ -155,7 +149,6 @@ class Client:
         Raises:
             RemoteOnlyError: it is this machine.
             ConnectionFailed: the subclass says why.
-
         """
         if self._endpoint is not None:
             return
@@ -202,7 +195,6 @@ class Client:
 
         Raises:
             SocketUnavailable: the API cannot be reached.
-
         """
         self.open()
         with self._errors():
@@ -221,7 +213,6 @@ class Client:
 
         Raises:
             ContainerNotFound: there is none, or it is not ours.
-
         """
         with self._operation("show", name):
             return Container(self, self._info(name))
@@ -239,7 +230,6 @@ class Client:
             InvalidValue: something in the spec is not acceptable; nothing was sent.
             ContainerExists: the name is taken.
             L8sError: a step failed (``error.step``); nothing is left behind, or the message says what is.
-
         """
         wish = provision.validated(spec, self.profile)
         with self._operation("create", wish.name, spec=spec):
@@ -247,10 +237,9 @@ class Client:
             return Container(self, provision.create(context, wish, on_output=on_output))
 
     def start(self, name: str) -> Container:
-        """Start a container; starting a running one is fine."""
+        """Start a container and wait until its sshd listens; starting a running one is fine."""
         with self._operation("start", name):
-            self._backend.start(self._info(name).name)
-            return Container(self, self._info(name))
+            return self._started(self._info(name))
 
     def stop(self, name: str, *, grace: float = 10.0) -> Container:
         """Stop a container, killing it after ``grace`` seconds; stopping a stopped one is fine."""
@@ -261,17 +250,15 @@ class Client:
     def restart(self, name: str, *, grace: float = 10.0) -> Container:
         """Stop and start a container."""
         with self._operation("restart", name):
-            alias = self._info(name).name
-            self._backend.stop(alias, grace=grace)
-            self._backend.start(alias)
-            return Container(self, self._info(name))
+            info = self._info(name)
+            self._backend.stop(info.name, grace=grace)
+            return self._started(info)
 
     def remove(self, name: str, *, keep_volumes: bool = False, on_step: StepObserver | None = None) -> Removal:
         """Remove a container with its volumes and its ssh entry; an interrupted removal can be run again.
 
         Raises:
             ContainerNotFound: there is nothing of that name.
-
         """
         names.container_name(name)
         with self._operation("remove", name):
@@ -296,7 +283,6 @@ class Client:
         Raises:
             ContainerNotFound, ContainerNotRunning: as they say.
             ExecTimeout: the deadline passed; the command was stopped on the server too.
-
         """
         if not argv:
             raise InvalidValue("There is no command to run.", hints=("l8s exec NAME -- COMMAND ...",))
@@ -330,7 +316,6 @@ class Client:
         Raises:
             UnsupportedOperation: the backend cannot build.
             BackendError: the build failed.
-
         """
         plan = images.plan_build(self.profile, flavor=flavor, file=containerfile, base=base, tag=tag)
         with self._operation("build", plan.tag), Steps(on_step).step("build") as step:
@@ -351,6 +336,11 @@ class Client:
         return provision.host_block(info, self.profile, self.endpoint)
 
     # Inside
+
+    def _started(self, info: ContainerInfo) -> Container:
+        self._backend.start(info.name)
+        provision.wait_until_ready(self._backend, info)
+        return Container(self, self._info(info.short_name))
 
     def _info(self, name: str) -> ContainerInfo:
         """One of our containers by its short name."""

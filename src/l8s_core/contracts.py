@@ -45,7 +45,6 @@ class RemoteBackend(Protocol):
         Raises:
             RemoteOnlyError: the address is this laptop's.
             ConnectionFailed: with the subclass that says why.
-
         """
         ...
 
@@ -59,7 +58,6 @@ class RemoteBackend(Protocol):
         Raises:
             SocketUnavailable: the API's socket is not usable.
             BackendError: the server's version is too old.
-
         """
         ...
 
@@ -72,7 +70,6 @@ class RemoteBackend(Protocol):
 
         Raises:
             ContainerNotFound: there is none of that name.
-
         """
         ...
 
@@ -87,7 +84,6 @@ class RemoteBackend(Protocol):
             ContainerExists: the name is taken.
             ImageNotFound: the server does not have the image (it is never pulled behind the caller's back).
             OutcomeUnknown: the connection died before the answer came.
-
         """
         ...
 
@@ -97,7 +93,6 @@ class RemoteBackend(Protocol):
         Raises:
             ContainerNotFound: there is none of that name.
             PortInUse: a published port was taken meanwhile.
-
         """
         ...
 
@@ -122,7 +117,6 @@ class RemoteBackend(Protocol):
 
         Raises:
             BackendError: it is in use.
-
         """
         ...
 
@@ -148,7 +142,6 @@ class RemoteBackend(Protocol):
             ContainerNotFound, ContainerNotRunning: as they say.
             ExecTimeout: the deadline passed.
             OutcomeUnknown: the connection died while it ran.
-
         """
         ...
 
@@ -184,7 +177,6 @@ class ImageBuilder(Protocol):
 
         Raises:
             BackendError: the build failed; the message holds the server's last words.
-
         """
         ...
 
@@ -223,7 +215,6 @@ class ConfigStore(Protocol):
         Raises:
             ConfigError: it cannot be read as plain data; the message names the file and line.
             LocalFileError: the file cannot be opened.
-
         """
         ...
 
@@ -249,7 +240,6 @@ class SSHConfigWriter(Protocol):
 
         Raises:
             SSHConfigError: a file could not be changed; the message has the line to add by hand.
-
         """
         ...
 

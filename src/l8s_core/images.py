@@ -50,7 +50,6 @@ def plan_build(
 
     Raises:
         ConfigError: the options contradict each other, or the file cannot be used.
-
     """
     if file is not None and base is not None:
         raise ConfigError(

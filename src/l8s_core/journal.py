@@ -44,7 +44,6 @@ class Journal:
 
         Raises:
             ContainerExists: one of them is doing so now.
-
         """
         files.private_dir(self.path.parent)
         with ExitStack() as stack:

@@ -127,7 +127,6 @@ def refuse_local_name(host: str, *, own_names: Iterable[str] | None = None, orig
 
     Raises:
         RemoteOnlyError: it does.
-
     """
     reason = local_name_reason(host, this_machines_names() if own_names is None else own_names)
     if reason is not None:
@@ -147,7 +146,6 @@ def checked_addresses(
 
     Raises:
         RemoteOnlyError: one of them is local.
-
     """
     own = is_own_address if is_own is None else is_own
     for text in addresses:
@@ -203,7 +201,6 @@ def prove_remote(
 
     Raises:
         RemoteOnlyError: it is this machine, or what is needed to tell could not be read.
-
     """
     if local is None:
         return Proof(detail="by its address (this machine is not Linux, so there is no kernel to compare)")
@@ -260,7 +257,6 @@ def resolve(host: str, port: int, *, timeout: float = DNS_TIMEOUT) -> tuple[str,
 
     Raises:
         HostUnreachable: there are none, or the resolver did not answer within ``timeout`` seconds.
-
     """
     answers: queue.Queue[list[str] | OSError] = queue.Queue()
 
@@ -294,7 +290,6 @@ def this_machine() -> LocalMachine | None:
 
     Raises:
         RemoteOnlyError: it is Linux, but its own identity cannot be read, so nothing could be compared with it.
-
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -313,6 +308,6 @@ def this_machine() -> LocalMachine | None:
 
 
 def boot_clock() -> float:
-    """This machine's time since boot in seconds, suspended time included (CLOCK_BOOTTIME; elsewhere a monotonic clock)."""
+    """This machine's time since boot in seconds, suspension included (CLOCK_BOOTTIME; elsewhere a monotonic clock)."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)

@@ -72,6 +72,9 @@ PORT_ATTEMPTS = 20
 PROVISION_TIMEOUT = 1800.0
 """Seconds for the first start and the clone; a big repository over a slow line takes long."""
 
+READY_TIMEOUT = 60.0
+"""Seconds for sshd in a container to listen after a start."""
+
 LOGIN_TIMEOUT = 20.0
 """Seconds for the first login through ssh."""
 
@@ -122,7 +125,6 @@ def validated(spec: ContainerSpec, profile: Profile) -> Wish:
     Raises:
         InvalidValue: one of them is not acceptable.
         ConfigError: they contradict each other.
-
     """
     if spec.branch and not spec.repository:
         raise ConfigError("A branch was given without a repository.", hints=("l8s create NAME GIT_URL BRANCH",))
@@ -145,7 +147,6 @@ def choose_port(start: int, used: frozenset[int]) -> int:
 
     Raises:
         BackendError: there is none left.
-
     """
     for port in range(start, 65536):
         if port not in used:
@@ -181,7 +182,6 @@ def host_block(info: ContainerInfo, profile: Profile, endpoint: Endpoint, *, ide
 
     Raises:
         BackendError: the container's labels do not say where its sshd is.
-
     """
     if info.ssh_port is None:
         raise BackendError(f"The container {info.name} has no label {LABEL_SSH_PORT}: its sshd cannot be found.")
@@ -220,7 +220,6 @@ def create(context: Context, wish: Wish, *, on_output: OutputSink | None = None)
         ContainerExists: the name is taken on the server, or being taken.
         L8sError: as the step that failed says; nothing is left behind, or the message says what is.
         Interrupted: Ctrl-C; nothing is left behind.
-
     """
     journal = Journal.of(context.endpoint, wish.alias)
     with journal.held():
@@ -410,6 +409,7 @@ class _Creation:
             "etc/l8s/sshd_config": f"{sshd}AllowUsers {user}\n{root}\n",
             "etc/l8s/authorized_keys": f"{self.key.line}\n",
             "etc/l8s/start": inside.joinpath("start.sh").read_text("utf-8"),
+            "etc/l8s/ready": inside.joinpath("ready.sh").read_text("utf-8"),
             "etc/l8s/provision": inside.joinpath("provision.sh").read_text("utf-8"),
         }
         return tar_archive(
@@ -470,8 +470,8 @@ class _Creation:
                 f"The repository could not be cloned in the container:\n{last}",
                 hints=(
                     "Check the URL and the branch",
-                    "For a private repository: https://USER:TOKEN@host/... (never stored), or create without a URL, "
-                    "then l8s remote add and git push",
+                    "For a private repository: https://USER:TOKEN@host/... (the token is never stored)",
+                    "Or create without a URL, then: l8s remote add NAME, git push",
                 ),
             )
         return ProvisionFailed(f"The container could not be set up ({_REASONS.get(code, 'inside')}): {last}")
@@ -592,6 +592,23 @@ def _shielded() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
+# Starting again
+
+
+def wait_until_ready(backend: RemoteBackend, info: ContainerInfo) -> None:
+    """Wait until a started container's sshd listens.
+
+    Raises:
+        ProvisionFailed: it did not come up.
+    """
+    result = backend.exec(info.name, ["/bin/sh", "/etc/l8s/ready"], user="0", workdir="/", timeout=READY_TIMEOUT)
+    if result.exit_code != 0:
+        raise ProvisionFailed(
+            f"{info.name} runs, but its sshd did not start: {result.stderr.strip()}",
+            hints=(f"Look inside: l8s exec {info.short_name} --user root -- sh /etc/l8s/start",),
+        )
+
+
 # Removing
 
 
@@ -602,7 +619,6 @@ def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Remova
 
     Raises:
         ContainerNotFound: there is nothing of that name, or it is not ours.
-
     """
     profile, backend, steps = context.profile, context.backend, context.steps
     alias = profile.alias(names.container_name(name))

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run once, as root, after the first start: wait for sshd, clone the repository as the user, say the host key.
+# Run as root after the first start: wait for sshd, clone the repository as the user, say the host key.
 # Standard input holds the repository's user name and password, a line each (empty when there are none): they are in
 # the environment of one git process and nowhere else. Standard output is for the laptop, standard error for people.
 set -u
@@ -7,17 +7,7 @@ set -u
 IFS= read -r L8S_GIT_USERNAME || :
 IFS= read -r L8S_GIT_PASSWORD || :
 
-tries=0
-until [ -e /run/l8s/ready ] && grep -qs ':0016 [0-9A-F:]* 0A ' /proc/net/tcp /proc/net/tcp6; do
-  if [ -e /run/l8s/failed ]; then
-    { read -r code; read -r reason; } </run/l8s/failed
-    echo "$reason" >&2
-    exit "$code"
-  fi
-  tries=$((tries + 1))
-  if [ "$tries" -gt 300 ]; then echo "sshd did not start within 30 s" >&2; exit 74; fi
-  sleep 0.1
-done
+sh /etc/l8s/ready || exit
 
 as_user() { su -s /bin/sh -c 'cd / && exec "$0" "$@"' -- "$L8S_USER" "$@"; }
 

@@ -3,6 +3,7 @@
 # Every part may find its work done already. When a part cannot be done the reason is left in /run/l8s/failed and
 # the container keeps running, so that whoever waits for it can read why.
 set -u
+trap 'exit 143' TERM INT # PID 1 has no default action for a signal
 . /etc/l8s/settings
 umask 022
 rm -rf /run/l8s
@@ -12,7 +13,6 @@ chmod 755 /run/sshd
 fail() { # CODE REASON
   printf '%s\n%s\n' "$1" "$2" >/run/l8s/failing
   mv /run/l8s/failing /run/l8s/failed
-  trap 'exit 0' TERM INT
   while :; do sleep 3600 & wait $!; done
 }
 
