@@ -155,7 +155,7 @@ class PodmanBackend:
 
     def ports_in_use(self) -> frozenset[int]:
         """Listeners, from the kernel's tables (proc_net_tcp(5)), and every container's published ports."""
-        used = {port for row in self._rows({}) for port in _published(row.get("Ports")).keys()}
+        used = {port for row in self._rows({}) for port in _published(row.get("Ports"))}
         ran = self._link.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
         for line in ran.stdout.decode("ascii", "replace").splitlines():
             fields = line.split()
@@ -561,7 +561,7 @@ class PodmanBackend:
             ) from cause
 
 
-class _DeadlinePassed(Exception):  # noqa: N818 - a signal inside this module
+class _DeadlinePassed(Exception):
     """A command's time is up."""
 
 

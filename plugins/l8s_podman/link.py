@@ -289,7 +289,7 @@ class Link:
         """A channel to a unix socket on the server.
 
         Raises:
-            paramiko.ChannelException: the server refused; code 1 is "not allowed", 2 "could not connect" (RFC 4254, 5.1).
+            paramiko.ChannelException: it refused; code 1 is "not allowed", 2 "could not connect" (RFC 4254, 5.1).
         """
         self.requests += 1
         return self.transport().open_streamlocal(path, timeout=CHANNEL_TIMEOUT)

@@ -278,7 +278,7 @@ class Client:
     ) -> ExecResult:
         """Run a command in a container: no shell, no terminal. See `RemoteBackend.exec` for the details.
 
-        ``user`` defaults to the container's own user, ``workdir`` to the project's directory, ``timeout`` (seconds) to none.
+        ``user`` defaults to the container's own, ``workdir`` to the project's directory, ``timeout`` (seconds) to none.
 
         Raises:
             ContainerNotFound, ContainerNotRunning: as they say.

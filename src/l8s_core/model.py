@@ -274,7 +274,7 @@ class HostBlock:
 
 @frozen(kw_only=True)
 class FileChange:
-    """One file of a `ChangePlan`: its bytes before (None when it does not exist) and after, and what changes in words."""
+    """One file of a `ChangePlan`: its bytes before (None: it does not exist) and after, and what changes in words."""
 
     path: Path
     before: bytes | None = field(repr=False)
@@ -293,7 +293,7 @@ class ChangePlan:
 
 @frozen(kw_only=True)
 class Step:
-    """One step of a longer job. ``state`` goes from ``started`` to ``done`` or ``failed``; ``seconds`` is its duration."""
+    """One step of a longer job: first ``started``, then ``done`` or ``failed``, with its duration in ``seconds``."""
 
     name: str
     state: Literal["started", "done", "failed"]

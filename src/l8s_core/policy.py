@@ -25,7 +25,7 @@ from l8s_core.errors import HostUnreachable, RemoteOnlyError, local_connection
 from l8s_core.model import MachineIdentity
 
 BOOT_MOMENT_TOLERANCE = 0.05
-"""Seconds by which the boot moments of one kernel may seem to differ, beyond the round trip: /proc counts in ticks of 10 ms."""
+"""Seconds by which boot moments of one kernel may seem to differ, beyond the round trip: /proc counts in 10 ms."""
 
 DNS_TIMEOUT = 5.0
 """Seconds that resolving a name may take; getaddrinfo(3) itself has no deadline."""
@@ -71,8 +71,8 @@ class Proof:
 def local_name_reason(host: str, own_names: Iterable[str]) -> str | None:
     """Why ``host`` means this machine, judged by its spelling alone; None when it does not.
 
-    ``own_names`` are this machine's names. Covers localhost in any case, under ``.localhost`` (RFC 6761, section 6.3) and
-    with a trailing dot, and loopback and unspecified addresses in every form that inet_aton(3) takes.
+    ``own_names`` are this machine's names. Covers localhost in any case, under ``.localhost`` (RFC 6761, section 6.3)
+    and with a trailing dot, and loopback and unspecified addresses in every form that inet_aton(3) takes.
     """
     name = host.strip().strip("[]").rstrip(".").lower()
     if not name:

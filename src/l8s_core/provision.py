@@ -605,7 +605,7 @@ def wait_until_ready(backend: RemoteBackend, info: ContainerInfo) -> None:
     if result.exit_code != 0:
         raise ProvisionFailed(
             f"{info.name} runs, but its sshd did not start: {result.stderr.strip()}",
-            hints=(f"Look inside: l8s exec {info.short_name} --user root -- sh /etc/l8s/start",),
+            hints=(f"Look inside: l8s exec --user root {info.short_name} -- ls -la /run/l8s /etc/l8s",),
         )
 
 

@@ -1,18 +1,20 @@
 #!/bin/sh
 # PID 1 of an l8s container, at every start: the user, the ownership of the volumes, the host key, then sshd.
-# Every part may find its work done already. When a part cannot be done the reason is left in /run/l8s/failed and
-# the container keeps running, so that whoever waits for it can read why.
+# Every part may find its work done already. When a part cannot be done the reason is left in /run/l8s/failed-* and
+# the container keeps running, so that whoever waits for it can read why. The files are named after the moment when
+# PID 1 started: those of an earlier start say nothing.
 set -u
 trap 'exit 143' TERM INT # PID 1 has no default action for a signal
 . /etc/l8s/settings
 umask 022
+start=$(cut -d' ' -f22 /proc/1/stat)
 rm -rf /run/l8s
 mkdir -p /run/l8s /run/sshd
 chmod 755 /run/sshd
 
 fail() { # CODE REASON
   printf '%s\n%s\n' "$1" "$2" >/run/l8s/failing
-  mv /run/l8s/failing /run/l8s/failed
+  mv /run/l8s/failing "/run/l8s/failed-$start"
   while :; do sleep 3600 & wait $!; done
 }
 
@@ -74,5 +76,5 @@ fi
 chmod 600 "$key"
 
 "$sshd" -t -f /etc/l8s/sshd_config 2>/run/l8s/complaint || fail 70 "sshd: $(head -n 1 /run/l8s/complaint)"
-: >/run/l8s/ready
+: >"/run/l8s/ready-$start"
 exec "$sshd" -D -e -f /etc/l8s/sshd_config
