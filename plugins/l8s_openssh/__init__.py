@@ -22,6 +22,4 @@ def _make() -> SSHConfigWriter:
 @hookimpl
 def l8s_ssh_config_writers() -> Iterable[SSHConfigWriterProvider]:
     """Yield the writer for the system's OpenSSH."""
-    yield SSHConfigWriterProvider(
-        name="openssh", summary="~/.ssh/config of the system's OpenSSH", factory=_make
-    )
+    yield SSHConfigWriterProvider(name="openssh", summary="~/.ssh/config of the system's OpenSSH", factory=_make)

@@ -25,9 +25,7 @@ def add_include(data: bytes, line: bytes, spellings: Collection[bytes]) -> bytes
     if has_include(data, spellings):
         return data
     if data.startswith(_BOMS):
-        raise SSHConfigError(
-            "it starts with a byte order mark, which ssh does not accept; save it without one"
-        )
+        raise SSHConfigError("it starts with a byte order mark, which ssh does not accept; save it without one")
     if b"\0" in data:
         raise SSHConfigError("it holds a NUL byte, at which ssh stops reading the line; remove it")
     first = data.partition(b"\n")[0]

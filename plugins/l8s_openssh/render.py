@@ -23,7 +23,8 @@ HEADER = """\
 _MARK = HEADER.splitlines()[0].encode("ascii")
 
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_JUMPS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@,\[\]/-]*")
+_JUMPS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:@,\[\]-]*")
+"""Without the ``ssh://`` form, which OpenSSH accepts in some places of the list only (seen with 9.2)."""
 _PLAIN = re.compile(r"[A-Za-z0-9./_+,:@%~-]+")
 _PINNED = "#UserKnownHostsFile"
 """Keeps the name of the known_hosts file in an entry that does not use it."""
@@ -92,13 +93,9 @@ class _Entry:
             )
             _check(block)
         except KeyError as error:
-            raise SSHConfigError(
-                f"line {self.line}: the entry of {self.alias!r} has no {error.args[0]}"
-            ) from error
+            raise SSHConfigError(f"line {self.line}: the entry of {self.alias!r} has no {error.args[0]}") from error
         except (ValueError, SSHConfigError) as error:
-            raise SSHConfigError(
-                f"line {self.line}: the entry of {self.alias!r} is damaged: {error}"
-            ) from error
+            raise SSHConfigError(f"line {self.line}: the entry of {self.alias!r} is damaged: {error}") from error
         return block
 
 
@@ -147,9 +144,7 @@ def _check(block: HostBlock) -> None:
         names.port(block.port)
         names.remote_user(block.user)
         names.host_key_alias(block.host_key_alias)
-        if block.proxy_jump and not (
-            _JUMPS.fullmatch(block.proxy_jump) and ssh_tools.parse_jump(block.proxy_jump)
-        ):
+        if block.proxy_jump and not (_JUMPS.fullmatch(block.proxy_jump) and ssh_tools.parse_jump(block.proxy_jump)):
             raise InvalidValue(f"not a list of jump hosts: {names.shown(block.proxy_jump)}")
         _check_path(block.known_hosts_file)
         if block.identity_file:

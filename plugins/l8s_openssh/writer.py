@@ -91,17 +91,13 @@ class OpenSSHWriter:
         try:
             after = add_include(data or b"", os.fsencode(line), spellings)
         except SSHConfigError as error:
-            raise self._by_hand(
-                f"{files.display(self.user_path)} cannot be changed: {error.message}"
-            ) from error
+            raise self._by_hand(f"{files.display(self.user_path)} cannot be changed: {error.message}") from error
         if after == data:
             return []
         reason = _why_not_writable(self.user_path)
         if reason:
             raise self._by_hand(f"{files.display(self.user_path)} cannot be changed: {reason}")
-        return [
-            FileChange(path=self.user_path, before=data, after=after, summary=f"add the first line: {line}")
-        ]
+        return [FileChange(path=self.user_path, before=data, after=after, summary=f"add the first line: {line}")]
 
     def _refuse_shadowing(self, data: bytes, alias: str) -> None:
         number = host_line(data, alias)

@@ -95,8 +95,7 @@ def _without_file(profile: Profile, public: Path, held: Sequence[PublicKey]) -> 
     if len(held) == 1:
         return held[0]
     raise AgentUnavailable(
-        f"the agent holds {len(held)} keys, and no {files.display(public)} tells which one is meant:\n"
-        f"{_listing(held)}",
+        f"the agent holds {len(held)} keys, and no {files.display(public)} tells which one is meant:\n{_listing(held)}",
         hints=(
             "Name yours in the config: ssh_key_path: ~/.ssh/YOUR_KEY",
             f"If you have {path}: ssh-keygen -y -f {path} > {files.display(public)}",

@@ -39,7 +39,6 @@ def private_dir(path: Path) -> None:
 
     Raises:
         LocalFileError: it cannot be made, is no directory, or is l8s's own but belongs to someone else.
-
     """
     try:
         missing = [path]
@@ -66,7 +65,6 @@ def read_limited(path: Path, limit: int) -> bytes | None:
 
     Raises:
         LocalFileError: it cannot be read, is not a regular file, or has more than ``limit`` bytes.
-
     """
     try:
         # Without O_NONBLOCK opening a FIFO would wait for a writer for ever.
@@ -99,7 +97,6 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
     Raises:
         LocalFileError: no such directory, no permission, no space, another user's file, no regular file.
-
     """
     try:
         _replace(Path(os.path.realpath(path)), data, mode)
@@ -116,7 +113,6 @@ def locked(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
     Raises:
         FileBusy: another process still holds it after ``timeout`` seconds.
         LocalFileError: locking fails there.
-
     """
     from filelock import FileLock, Timeout  # imported late: it pulls in asyncio
 
@@ -149,7 +145,6 @@ def remove(path: Path) -> None:
 
     Raises:
         LocalFileError: it cannot be removed.
-
     """
     try:
         path.unlink(missing_ok=True)

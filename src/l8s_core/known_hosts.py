@@ -34,13 +34,10 @@ def parse_public_key(line: str) -> PublicKey:
     Raises:
         InvalidValue: no such three words, bad base64, or a blob that is of another type than the line says
             (RFC 4253, section 6.6: the blob begins with its type).
-
     """
     words = line.split(None, 2)
     if len(words) < 2 or not _KEY_TYPE.fullmatch(words[0]) or len(line) > _KEY_LIMIT:
-        raise InvalidValue(
-            f"not an SSH public key: {line[:60]!r}", hints=("One looks like: ssh-ed25519 AAAA...",)
-        )
+        raise InvalidValue(f"not an SSH public key: {line[:60]!r}", hints=("One looks like: ssh-ed25519 AAAA...",))
     kind, encoded = words[0], words[1]
     try:
         blob = base64.b64decode(encoded, validate=True)
@@ -112,7 +109,6 @@ class KnownHosts:
 
         Raises:
             LocalFileError: the file cannot be read or has a line that is not understood.
-
         """
         wanted = _checked_name(name)
         return tuple(line.key for line in self._lines() if line.key is not None and wanted in line.names)
@@ -123,7 +119,6 @@ class KnownHosts:
         Raises:
             InvalidValue: no key, or a name or key that cannot stand in a known_hosts file.
             LocalFileError: the file cannot be read or written; it is as it was.
-
         """
         wanted = _checked_name(name)
         pinned = tuple(dict.fromkeys(parse_public_key(key.line) for key in keys))
@@ -136,7 +131,6 @@ class KnownHosts:
 
         Raises:
             LocalFileError: the file cannot be read or written; it is as it was.
-
         """
         self._change(_checked_name(name), ())
 
@@ -172,9 +166,7 @@ class KnownHosts:
             reason = error.message if isinstance(error, InvalidValue) else "it is not NAME TYPE BASE64"
             raise LocalFileError(
                 f"{where}: this line is not understood: {reason}",
-                hints=(
-                    f"Remove the line, or move the file away and trust the servers anew: l8s init ({where})",
-                ),
+                hints=(f"Remove the line, or move the file away and trust the servers anew: l8s init ({where})",),
             ) from error
 
 

@@ -125,9 +125,7 @@ def replace(argv: Sequence[str]) -> NoReturn:
         raise _not_started(argv, error) from error
 
 
-def _converse(
-    process: subprocess.Popen[bytes], stdin: bytes, deadline: float, timeout: float
-) -> tuple[bytes, bytes]:
+def _converse(process: subprocess.Popen[bytes], stdin: bytes, deadline: float, timeout: float) -> tuple[bytes, bytes]:
     """Feed stdin and collect both outputs to their end; `subprocess.TimeoutExpired` at the deadline."""
     assert process.stdin is not None
     assert process.stdout is not None
@@ -161,9 +159,7 @@ def _converse(
                 if not chunk:
                     selector.unregister(pipe)
                 if len(collected[pipe]) > OUTPUT_LIMIT:
-                    raise CommandFailed(
-                        f"{_name(process)} printed more than {OUTPUT_LIMIT >> 20} MiB and was stopped"
-                    )
+                    raise CommandFailed(f"{_name(process)} printed more than {OUTPUT_LIMIT >> 20} MiB and was stopped")
             if events or process.poll() is None:
                 quiet_since = None
             elif quiet_since is None:

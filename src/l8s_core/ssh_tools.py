@@ -205,9 +205,7 @@ def known_keys(host: str, port: int) -> tuple[PublicKey, ...]:
 
 def revoked_keys(host: str, port: int) -> tuple[PublicKey, ...]:
     """The host keys that the user's own ``~/.ssh/known_hosts`` marks as revoked for a server."""
-    return tuple(
-        dict.fromkeys(key for marker, key in _find_in_known_hosts(host, port) if marker == "@revoked")
-    )
+    return tuple(dict.fromkeys(key for marker, key in _find_in_known_hosts(host, port) if marker == "@revoked"))
 
 
 def login_works(alias: str, *, timeout: float = 20.0) -> Completed:
@@ -249,15 +247,11 @@ def _unless_none(value: str) -> str:
 
 def _first_complaint(completed: Completed) -> str:
     """What ssh complains about first; its next lines only count the errors."""
-    lines = [
-        line for line in completed.complaint.splitlines() if not line.startswith("Pseudo-terminal will not")
-    ]
+    lines = [line for line in completed.complaint.splitlines() if not line.startswith("Pseudo-terminal will not")]
     return lines[0] if lines else f"exit code {completed.exit_code}"
 
 
-_HOP = re.compile(
-    r"(?:(?P<user>[^/]*)@)?(?:\[(?P<literal>[^\[\]]+)\]|(?P<host>[^:@\[\]/]+))(?::(?P<port>[0-9]{1,5}))?"
-)
+_HOP = re.compile(r"(?:(?P<user>[^/]*)@)?(?:\[(?P<literal>[^\[\]]+)\]|(?P<host>[^:@\[\]/]+))(?::(?P<port>[0-9]{1,5}))?")
 
 
 def _parse_hop(hop: str) -> Jump:

@@ -151,7 +151,7 @@ class TestWriteAtomic:
         with pytest.raises((LocalFileError, KeyboardInterrupt)) as caught:
             files.write_atomic(home / "x", b"new")
         assert (home / "x").read_bytes() == b"old"
-        assert os.listdir(home) == ["x"]
+        assert [path.name for path in home.iterdir()] == ["x"]
         if isinstance(caught.value, LocalFileError):
             assert "No space left" in caught.value.message
             assert "df -h" in caught.value.hints[0]
@@ -166,7 +166,7 @@ class TestWriteAtomic:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert (home / "x").read_bytes() == b"old"
-        assert os.listdir(home) == ["x"]
+        assert [path.name for path in home.iterdir()] == ["x"]
 
     def test_a_reader_never_sees_a_mixture(self, home: Path) -> None:
         path = home / "x"
