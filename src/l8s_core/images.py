@@ -56,6 +56,7 @@ def plan_build(
             "--file and --base cannot be used together.", hints=("Name the base in the Containerfile's FROM",)
         )
     arguments = {"CONTAINER_USER": names.container_user(profile.container_user)}
+    context: dict[str, Member] = {}
     if file is not None:
         data = files.read_limited(file, CONTAINERFILE_LIMIT)
         if data is None:
@@ -67,12 +68,14 @@ def plan_build(
         name = "minimal" if base is not None else flavor
         if base is not None:
             arguments["BASE"] = names.image(base)
-        data = resources.files("l8s_core.containerfiles").joinpath(f"{name}.Containerfile").read_bytes()
+        shipped = resources.files("l8s_core.containerfiles")
+        data = shipped.joinpath(f"{name}.Containerfile").read_bytes()
+        context["prepare.sh"] = Member(shipped.joinpath("prepare.sh").read_bytes())
         source = f"l8s's {name}" + (f" on {base}" if base is not None else "")
     return BuildPlan(
         tag=names.image(profile.base_image if tag is None else tag),
         containerfile="Containerfile",
-        context=tar_archive({"Containerfile": Member(data)}),
+        context=tar_archive({"Containerfile": Member(data), **context}),
         build_args=arguments,
         source=source,
     )
