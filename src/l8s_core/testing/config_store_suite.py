@@ -72,9 +72,7 @@ class ConfigStoreContract:
         assert dict(document.data) == {}
         assert document.location
 
-    def test_what_was_written_is_read_back(
-        self, store: ConfigStore, make_store: Callable[[], ConfigStore]
-    ) -> None:
+    def test_what_was_written_is_read_back(self, store: ConfigStore, make_store: Callable[[], ConfigStore]) -> None:
         store.edit(lambda data: DATA)
         for reader in (store, make_store()):
             document = reader.load()

@@ -5,6 +5,7 @@ They need no pytest. What the fake backend acts on is a `FakeServer`, which seve
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import io
@@ -49,6 +50,12 @@ ADDRESS = "192.0.2.10"
 """The address that a fake backend says it is connected to (TEST-NET-1, RFC 5737)."""
 
 _CHUNK = 32 * 1024
+
+_PROVISION = ("/bin/sh", "/etc/l8s/provision")
+"""How `l8s_core.provision` runs what it uploaded."""
+
+_HOST_KEY = "/var/lib/l8s/ssh_host_ed25519_key.pub"
+"""Where a container's host key is, on a volume of its own."""
 
 
 @frozen(kw_only=True)
@@ -101,7 +108,7 @@ class FakeBackend:
         """Let ``handler`` answer commands; None leaves one to earlier handlers.
 
         What no handler answers goes to a tiny shell (`l8s_core.testing.shell`), and what that does not understand
-        succeeds without output.
+        succeeds. Provisioning succeeds too, and says a host key that is kept where a real one is.
         """
         self._handlers.insert(0, handler)
 
@@ -349,8 +356,15 @@ class FakeBackend:
             result = handler(command)
             if result is not None:
                 return result
+        container = self.server.container(command.name)
+        if command.argv == _PROVISION:
+            key = container.read(_HOST_KEY)
+            if key is None:
+                key = _public_key(container.id)
+                container.write(_HOST_KEY, key)
+            return ExecResult(exit_code=0, stdout_bytes=b"l8s-host-key " + key + b"\n")
         result = shell.run(
-            self.server.container(command.name),
+            container,
             command.argv,
             workdir=command.workdir or "/",
             env=command.env,
@@ -358,6 +372,14 @@ class FakeBackend:
             timeout=command.timeout,
         )
         return result if result is not None else ExecResult(exit_code=0)
+
+
+def _public_key(seed: str) -> bytes:
+    """A well-formed ed25519 public key (RFC 8709, section 4) that nobody has the private half of."""
+    kind = b"ssh-ed25519"
+    point = hashlib.sha256(seed.encode()).digest()
+    blob = b"".join(len(part).to_bytes(4, "big") + part for part in (kind, point))
+    return kind + b" " + base64.b64encode(blob)
 
 
 def _instructions(context: bytes, containerfile: str) -> Sequence[str]:
@@ -413,9 +435,7 @@ class FakeSSHConfigWriter:
                 after=_rendered(after),
                 summary=f"{len(after)} aliases",
             )
-            return ChangePlan(
-                add=tuple(add), remove=tuple(remove), files=(change,) if after != self._blocks else ()
-            )
+            return ChangePlan(add=tuple(add), remove=tuple(remove), files=(change,) if after != self._blocks else ())
 
     def apply(self, plan: ChangePlan) -> None:
         """See `SSHConfigWriter.apply`."""

@@ -33,9 +33,7 @@ BLOCK = HostBlock(
     known_hosts_file="/home/me/.l8s/known_hosts",
     identity_file="/home/me/.l8s/keys/0123456789abcdef.pub",
 )
-OTHER = evolve(
-    BLOCK, alias="prod-db", hostname="2001:db8::1", port=2201, proxy_jump="me@bastion.example.com:2222"
-)
+OTHER = evolve(BLOCK, alias="prod-db", hostname="2001:db8::1", port=2201, proxy_jump="me@bastion.example.com:2222")
 
 
 class SSHConfigWriterContract:

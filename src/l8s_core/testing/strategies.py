@@ -102,17 +102,20 @@ def profiles() -> st.SearchStrategy[Profile]:
 
 
 def container_specs() -> st.SearchStrategy[ContainerSpec]:
-    """What people ask for."""
-    return st.builds(
-        ContainerSpec,
-        name=container_names(),
-        repository=st.none() | repositories(),
-        branch=st.none() | branches(),
-        image=st.none() | images(),
-        labels=labels(),
-        memory=st.none() | st.integers(16 * 1024**2, 1024**4),
-        cpus=st.none() | st.integers(1, 64).map(float),
-        pids=st.none() | st.integers(16, 4194304),
+    """What people ask for; there is a branch only where there is a repository."""
+    source = st.just((None, None)) | st.tuples(repositories(), st.none() | branches())
+    return source.flatmap(
+        lambda pair: st.builds(
+            ContainerSpec,
+            name=container_names(),
+            repository=st.just(pair[0]),
+            branch=st.just(pair[1]),
+            image=st.none() | images(),
+            labels=labels(),
+            memory=st.none() | st.integers(16 * 1024**2, 1024**4),
+            cpus=st.none() | st.integers(1, 64).map(float),
+            pids=st.none() | st.integers(16, 4194304),
+        )
     )
 
 
@@ -127,9 +130,7 @@ def host_blocks() -> st.SearchStrategy[HostBlock]:
             port=ports(),
             user=container_users(),
             host_key_alias=st.just(f"{name}.l8s"),
-            known_hosts_file=st.sampled_from(
-                ["/home/me/.l8s/known_hosts", "/home/some one/.l8s/known_hosts"]
-            ),
+            known_hosts_file=st.sampled_from(["/home/me/.l8s/known_hosts", "/home/some one/.l8s/known_hosts"]),
             identity_file=st.sampled_from(["", "/home/me/.l8s/keys/0123456789abcdef.pub"]),
             proxy_jump=st.sampled_from(["", "bastion.example.com", "me@bastion.example.com:2222"]),
             host_key_checking=st.booleans(),
