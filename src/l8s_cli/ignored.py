@@ -49,6 +49,4 @@ def _names_a_server(conf: Path) -> bool:
         engine = tomllib.loads((data or b"").decode("utf-8")).get("engine")
     except (LocalFileError, ValueError, RecursionError):
         return False
-    return isinstance(engine, dict) and bool(
-        engine.get("service_destinations") or engine.get("active_service")
-    )
+    return isinstance(engine, dict) and bool(engine.get("service_destinations") or engine.get("active_service"))

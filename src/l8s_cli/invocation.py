@@ -22,7 +22,6 @@ from l8s_core.errors import L8sError
 
 if TYPE_CHECKING:
     from l8s_core.client import Client, Session
-
     from l8s_core.model import Profile
     from l8s_core.steps import StepObserver
 

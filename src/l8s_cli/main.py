@@ -39,9 +39,7 @@ SECTIONS: dict[str, dict[str, BuiltIn]] = {
     "Set up": {
         "init": BuiltIn("init", "init", "Connect to a server and write the configuration."),
         "profile": BuiltIn("profile", "profile", "Show, add and choose profiles; works offline."),
-        "test-connection": BuiltIn(
-            "connection", "test_connection", "Try each step of connecting to the server."
-        ),
+        "test-connection": BuiltIn("connection", "test_connection", "Try each step of connecting to the server."),
         "build": BuiltIn("build", "build", "Build the image of the containers on the server."),
     },
     "Containers": {
@@ -119,9 +117,7 @@ class Root(Group):
         """
         found = BUILT_IN.get(ALIASES.get(cmd_name, cmd_name))
         if found is not None:
-            command: click.Command = getattr(
-                import_module(f"l8s_cli.commands.{found.module}"), found.attribute
-            )
+            command: click.Command = getattr(import_module(f"l8s_cli.commands.{found.module}"), found.attribute)
             return add_global_options(command)
         offers = [(plugin, item) for plugin, item in _plugin_commands(ctx) if item.name == cmd_name]
         if not offers:
@@ -139,14 +135,12 @@ class Root(Group):
         also = {name: alias for alias, name in ALIASES.items()}
         sections = {
             title: [
-                (f"{name}, {also[name]}" if name in also else name, item.summary)
-                for name, item in commands.items()
+                (f"{name}, {also[name]}" if name in also else name, item.summary) for name, item in commands.items()
             ]
             for title, commands in SECTIONS.items()
         }
         sections["More"] += [
-            (item.name, f"{names.printable(item.summary)} (plugin {plugin})")
-            for plugin, item in _plugin_commands(ctx)
+            (item.name, f"{names.printable(item.summary)} (plugin {plugin})") for plugin, item in _plugin_commands(ctx)
         ]
         width = max(len(name) for rows in sections.values() for name, _ in rows)
         for title, rows in sections.items():
@@ -181,8 +175,7 @@ def _made(plugin: str, provider: CommandProvider) -> click.Command:
         ) from error
     if not isinstance(command, click.Command):
         raise PluginError(
-            f"The command {provider.name!r} of plugin {plugin!r} is no click command but "
-            f"{type(command).__name__}.",
+            f"The command {provider.name!r} of plugin {plugin!r} is no click command but {type(command).__name__}.",
             hints=(f"Mend the plugin, or block it: L8S_BLOCK_PLUGINS={plugin}",),
         )
     return command

@@ -219,9 +219,7 @@ def server_options(required: bool) -> Callable[[Function], Function]:
         click.option("--host", required=required, metavar="HOST", help="The server's name or address."),
         click.option("--user", metavar="USER", help="Who to log in as [root]."),
         click.option("--port", type=int, metavar="PORT", help="The SSH port [your ssh config's, else 22]."),
-        click.option(
-            "--socket", metavar="PATH", help="Podman's socket on the server [/run/podman/podman.sock]."
-        ),
+        click.option("--socket", metavar="PATH", help="Podman's socket on the server [/run/podman/podman.sock]."),
         click.option(
             "--key", metavar="FILE", help="Which of the agent's keys to use, by its file [~/.ssh/id_ed25519]."
         ),

@@ -24,8 +24,11 @@ class UsageProblem(click.UsageError):
         self.hints = tuple(hints)
 
 
-class OutputClosed(Exception):
-    """Whoever read our output has gone; there is nobody left to tell."""
+class OutputClosed(BaseException):
+    """Whoever read our output has gone; there is nobody left to tell.
+
+    Not an `Exception`, so that no layer that output passes through takes it for a failure of its own.
+    """
 
 
 @frozen(kw_only=True)

@@ -30,8 +30,7 @@ def plain(table: Table) -> str:
     lines = [table.columns, *table.rows]
     widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
     rendered = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
     return "\n".join(rendered) + "\n"
 
@@ -40,9 +39,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     """``Name:`` and value on one line each, values in one column, escaped, indented by two."""
     width = max((len(name) for name, _ in pairs), default=0) + 1
     width = max(width, len("SSH Command:") + 3)
-    return "".join(
-        f"  {f'{name}:':<{width}} {names.printable(value)}".rstrip() + "\n" for name, value in pairs
-    )
+    return "".join(f"  {f'{name}:':<{width}} {names.printable(value)}".rstrip() + "\n" for name, value in pairs)
 
 
 def duration(seconds: float) -> str:

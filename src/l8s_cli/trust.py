@@ -49,9 +49,7 @@ class Trust:
         if self._fingerprints:
             if key.fingerprint not in self._fingerprints:
                 wanted = " or ".join(self._fingerprints)
-                raise self._refused(
-                    rejected, key, f"--trust-host-key says {wanted}: this is another machine's key."
-                )
+                raise self._refused(rejected, key, f"--trust-host-key says {wanted}: this is another machine's key.")
             self._out.note(f"Host key of {rejected.host}: {key.fingerprint}, as --trust-host-key says.")
         else:
             self._from_person(rejected, key, ssh_tools.known_keys(host, port))
@@ -68,9 +66,7 @@ class Trust:
 
     def _from_person(self, rejected: HostKeyRejected, key: PublicKey, theirs: Collection[PublicKey]) -> None:
         if key in theirs:
-            self._out.note(
-                f"Host key of {rejected.host}: {key.fingerprint}, imported from ~/.ssh/known_hosts."
-            )
+            self._out.note(f"Host key of {rejected.host}: {key.fingerprint}, imported from ~/.ssh/known_hosts.")
             return
         other = [known.fingerprint for known in theirs if known.type == key.type]
         if other:

@@ -38,19 +38,13 @@ DEFAULT_FLAVOR = "fedora"
 )
 @click.option("--tag", metavar="IMAGE", help="What to call it, instead of the profile's base_image.")
 @invocation
-def build(
-    run: Invocation, containerfile: Path | None, base: str | None, flavor: str | None, tag: str | None
-) -> None:
+def build(run: Invocation, containerfile: Path | None, base: str | None, flavor: str | None, tag: str | None) -> None:
     """Build the image of the containers on the server.
 
     Nothing is built on this machine and no image is sent; the server downloads what the image is made from.
     The log goes to stderr as it comes, and the image's name to stdout at the end.
     """
-    chosen = [
-        option
-        for option, given in (("--file", containerfile), ("--base", base), ("--flavor", flavor))
-        if given
-    ]
+    chosen = [option for option, given in (("--file", containerfile), ("--base", base), ("--flavor", flavor)) if given]
     if len(chosen) > 1:
         raise UsageProblem(
             f"{' and '.join(chosen)} exclude each other.",

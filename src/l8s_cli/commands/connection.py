@@ -73,7 +73,7 @@ def test_connection(run: Invocation) -> None:
             run.out.data("connection", data, "")
     if not run.out.for_programs:
         write(names.printable_lines(described(facts)))
-    for sentence in facts.warnings:
+    for sentence in (*client.warnings, *facts.warnings):
         run.out.warn(sentence)
 
 

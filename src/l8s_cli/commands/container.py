@@ -24,11 +24,12 @@ from l8s_core.model import (
     ContainerInfo,
     ContainerSpec,
     HostBlock,
+    Removal,
     StreamName,
 )
 
 if TYPE_CHECKING:
-    from l8s_core.client import Client, Removal
+    from l8s_core.client import Client
 
 
 def described(info: ContainerInfo) -> dict[str, object]:
@@ -189,9 +190,7 @@ def info(run: Invocation, name: str) -> None:
     known = [
         (
             "State",
-            found.state
-            if found.exit_code in (None, 0) or found.running
-            else f"{found.state} ({found.exit_code})",
+            found.state if found.exit_code in (None, 0) or found.running else f"{found.state} ({found.exit_code})",
         ),
         *ssh_lines,
         ("SSH Port", "-" if found.ssh_port is None else str(found.ssh_port)),
@@ -213,9 +212,7 @@ def info(run: Invocation, name: str) -> None:
     )
 
 
-def _for_each(
-    run: Invocation, targets: tuple[str, ...], act: Callable[[Client, str], Any], done: str
-) -> None:
+def _for_each(run: Invocation, targets: tuple[str, ...], act: Callable[[Client, str], Any], done: str) -> None:
     """Do one thing to several containers, in order; the first failure stops, and what was done stays."""
     for name in targets:
         names.container_name(name)
@@ -297,6 +294,7 @@ def rm(run: Invocation, name: str, keep_volumes: bool, yes: bool) -> None:
         "name": name,
         "alias": removal.alias,
         "container": removal.container,
+        "ssh_entry": removal.entry,
         "volumes": list(removal.volumes),
         "kept_volumes": list(removal.kept_volumes),
     }
@@ -310,9 +308,7 @@ def _show_removal(run: Invocation, client: Client, name: str, keep_volumes: bool
         run.out.note(f"On {client.endpoint} this removes:")
         run.out.note(f"  the container {alias} ({state})")
     except ContainerNotFound:
-        run.out.note(
-            f"On {client.endpoint} there is no container {alias}. This removes what may be left of it:"
-        )
+        run.out.note(f"On {client.endpoint} there is no container {alias}. This removes what may be left of it:")
     if not keep_volumes:
         run.out.note("  its volumes: the home directory and /workspace, with everything in them")
     run.out.note(f"  the ssh entry {alias} and its host key on this machine")
@@ -323,7 +319,8 @@ def _show_removal(run: Invocation, client: Client, name: str, keep_volumes: bool
 def _removed(name: str, removal: Removal) -> str:
     parts = [f"the container {removal.alias}"] if removal.container else []
     parts += [f"the volume {volume}" for volume in removal.volumes]
-    lines = [f"Removed {name}: {', '.join(parts) or 'its ssh entry'}."]
+    parts += ["the ssh entry"] if removal.entry else []
+    lines = [f"Removed {name}: {', '.join(parts)}."]
     if removal.kept_volumes:
         lines.append(f"Kept: {', '.join(removal.kept_volumes)}.")
     return "\n".join(lines) + "\n"

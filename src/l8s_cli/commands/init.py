@@ -68,9 +68,7 @@ QUESTIONS = (
         explain="Podman runs as root on the server and its socket is root's, so root is the usual answer.",
     ),
     Question(setting="remote_port", option="port", text="SSH port", check=_port),
-    Question(
-        setting="remote_socket", option="socket", text="Podman socket on the server", check=names.socket_path
-    ),
+    Question(setting="remote_socket", option="socket", text="Podman socket on the server", check=names.socket_path),
     Question(
         setting="ssh_key_path",
         option="key",
@@ -103,9 +101,7 @@ PORT_DEFAULT = "from ~/.ssh/config, else 22"
     metavar="SHA256:...",
     help="Trust a server (or jump host) whose key has this fingerprint; may be repeated.",
 )
-@click.option(
-    "--yes", "-y", is_flag=True, help="Take the defaults without asking; a host key is still asked about."
-)
+@click.option("--yes", "-y", is_flag=True, help="Take the defaults without asking; a host key is still asked about.")
 @invocation
 def init(
     run: Invocation,
@@ -321,7 +317,8 @@ def _try(run: Invocation, profile: Profile, trust: Trust) -> HostFacts:
         client = run.session.client(profile)
         try:
             client.open(steps)
-            return client.facts(steps)
+            facts = client.facts(steps)
+            return evolve(facts, warnings=(*client.warnings, *facts.warnings))
         except HostKeyRejected as rejected:
             trust.decide(rejected)
         finally:
@@ -352,12 +349,8 @@ def _report(run: Invocation, name: str, profile: Profile, facts: HostFacts) -> N
         run.out.warn(sentence)
     run.out.note()
     run.out.note("Next:")
-    run.out.note(
-        f"  l8s build{_flag(run, name)}              build the containers' image on the server, once"
-    )
-    run.out.note(
-        f"  l8s create myapp{_flag(run, name)}       create a container; then: ssh {profile.alias('myapp')}"
-    )
+    run.out.note(f"  l8s build{_flag(run, name)}              build the containers' image on the server, once")
+    run.out.note(f"  l8s create myapp{_flag(run, name)}       create a container; then: ssh {profile.alias('myapp')}")
 
 
 def _flag(run: Invocation, name: str) -> str:

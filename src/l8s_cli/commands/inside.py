@@ -83,9 +83,7 @@ def exec_(
 def _variable(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
-        raise ConfigError(
-            f"--env {names.shown(text)} is refused: it must be K=V", hints=("Write --env DEBUG=1",)
-        )
+        raise ConfigError(f"--env {names.shown(text)} is refused: it must be K=V", hints=("Write --env DEBUG=1",))
     return names.environment_name(key), value
 
 

@@ -50,6 +50,4 @@ def plugins(run: Invocation) -> None:
             run.out.note(f"{plugin.name}: {plugin.reason}")
     for name, item in host.collect(hookspecs, "l8s_cli_commands"):
         if isinstance(item, CommandProvider) and (item.name in BUILT_IN or item.name in ALIASES):
-            run.out.warn(
-                f"The command {item.name!r} of plugin {name!r} is not used: l8s has one of that name."
-            )
+            run.out.warn(f"The command {item.name!r} of plugin {name!r} is not used: l8s has one of that name.")

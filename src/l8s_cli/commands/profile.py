@@ -69,9 +69,7 @@ def settings_table(profile: Profile) -> tables.Table:
     """The same for people."""
     return tables.Table(
         columns=("SETTING", "VALUE", "FROM"),
-        rows=[
-            (name, _shown(item["value"]), str(item["source"])) for name, item in settings_of(profile).items()
-        ],
+        rows=[(name, _shown(item["value"]), str(item["source"])) for name, item in settings_of(profile).items()],
     )
 
 
@@ -198,14 +196,14 @@ def add(
     from l8s_core.config import with_profile
 
     names.profile_name(name)
-    settings = checked_settings(
-        host=host, user=user or DEFAULT_USER, port=port, socket=socket, key=key, image=image
-    )
+    first = not run.session.config.names()
+    settings = checked_settings(host=host, user=user or DEFAULT_USER, port=port, socket=socket, key=key, image=image)
     run.session.store.edit(lambda data: with_profile(data, name, settings))
     run.out.data("profile-added", {"name": name, "settings": settings}, f"Added profile {name}.\n")
     run.out.note("Next:")
     run.out.note(f"  l8s init --profile {name}     (trust the server's host key and test the connection)")
-    run.out.note(f"  l8s profile use {name}")
+    if not first:
+        run.out.note(f"  l8s profile use {name}")
 
 
 @profile.command("use", examples=(("l8s profile use staging", "use staging from now on"),))
@@ -226,9 +224,7 @@ def use(run: Invocation, name: str) -> None:
         run.out.warn(f"{PROFILE_VARIABLE}={overriding} is set and comes first.")
 
 
-@profile.command(
-    "remove", examples=(("l8s profile remove staging", "forget the server; its containers stay"),)
-)
+@profile.command("remove", examples=(("l8s profile remove staging", "forget the server; its containers stay"),))
 @click.argument("name")
 @invocation
 def remove(run: Invocation, name: str) -> None:

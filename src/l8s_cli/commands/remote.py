@@ -66,9 +66,7 @@ def remove(run: Invocation, name: str) -> None:
     url = f"{run.chosen_profile().alias(names.container_name(name))}:{PROJECT}"
     existing = _urls(name)
     if not existing:
-        raise GitError(
-            f"This repository has no git remote named {name}.", hints=("See what there is: git remote -v",)
-        )
+        raise GitError(f"This repository has no git remote named {name}.", hints=("See what there is: git remote -v",))
     if existing != [url]:
         raise _other_remote(name, existing, url)
     _git("remote", "remove", name)
@@ -101,7 +99,5 @@ def _git(*arguments: str, allowed: tuple[int, ...] = (0,), hint: str | None = No
     done = processes.run(["git", *arguments], timeout=GIT_TIMEOUT)
     if done.exit_code not in allowed:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.exit_code}"
-        raise GitError(
-            f"git {names.shell_words(arguments)} failed: {said}", hints=() if hint is None else (hint,)
-        )
+        raise GitError(f"git {names.shell_words(arguments)} failed: {said}", hints=() if hint is None else (hint,))
     return done.stdout.decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 
 from l8s_core import config as configuration
 from l8s_core.errors import ContainerNotFound, HostKeyRejected
+from l8s_core.hookspecs import hookimpl
 from l8s_core.known_hosts import KnownHosts
 from l8s_core.model import (
     LABEL_NAME,
@@ -27,7 +28,6 @@ from l8s_core.model import (
 )
 from l8s_core.plugins import PluginHost
 from l8s_core.providers import SSHConfigWriterProvider
-from l8s_core.hookspecs import hookimpl
 from l8s_core.steps import Steps
 from l8s_core.testing import FakeConfigStore, FakeSSHConfigWriter
 
@@ -50,7 +50,12 @@ def container(name: str, port: int = 2200, **changes: Any) -> ContainerInfo:
         name=f"dev-{name}",
         image="localhost/l8s-dev:latest",
         state="running",
-        labels={LABEL_NAME: name, LABEL_SSH_PORT: str(port), LABEL_REPOSITORY: "https://git.example/app.git", "team": "blue"},
+        labels={
+            LABEL_NAME: name,
+            LABEL_SSH_PORT: str(port),
+            LABEL_REPOSITORY: "https://git.example/app.git",
+            "team": "blue",
+        },
         ports={port: 22},
         created=datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
@@ -77,6 +82,7 @@ class Server:
 class Client:
     def __init__(self, profile: Profile, server: Server, pins: KnownHosts) -> None:
         self.profile = profile
+        self.warnings: tuple[str, ...] = ()
         self._server = server
         self._pins = pins
         self.endpoint = Endpoint(
@@ -152,6 +158,7 @@ class Client:
             volumes=() if keep_volumes else volumes,
             kept_volumes=volumes if keep_volumes else (),
             alias=f"dev-{name}",
+            entry=True,
         )
 
     def exec(self, name: str, argv: Any, **options: Any) -> ExecResult:

@@ -172,7 +172,7 @@ def test_rm_needs_yes_without_a_terminal(l8s: Any) -> None:
     assert "l8s rm a --yes" in result.stderr
     assert l8s.server.opened == 0
     assert l8s("remove", "a", "--yes").stdout == (
-        "Removed a: the container dev-a, the volume dev-a-home, the volume dev-a-workspace.\n"
+        "Removed a: the container dev-a, the volume dev-a-home, the volume dev-a-workspace, the ssh entry.\n"
     )
     assert l8s.server.calls == [("remove", "a", False)]
 
@@ -202,6 +202,7 @@ def test_rm_keeps_volumes(l8s: Any) -> None:
         "name": "a",
         "alias": "dev-a",
         "container": True,
+        "ssh_entry": True,
         "volumes": [],
         "kept_volumes": ["dev-a-home", "dev-a-workspace"],
     }

@@ -16,7 +16,9 @@ from l8s_core.model import HostBlock
 def test_exec_passes_bytes_and_exit_code(l8s: Any) -> None:
     l8s.server.exec_output = (("stdout", b"\x00\xff\x1b[31m"), ("stderr", b"no\xfe\n"))
     l8s.server.exec_code = 42
-    result = l8s("exec", "myapp", "--user", "root", "--workdir", "/tmp", "--env", "A=b=c", "--timeout", "1.5", "--", "ls", "-l")
+    result = l8s(
+        "exec", "myapp", "--user", "root", "--workdir", "/tmp", "--env", "A=b=c", "--timeout", "1.5", "--", "ls", "-l"
+    )
     assert result.exit_code == 42
     assert result.stdout_bytes == b"\x00\xff\x1b[31m"
     assert result.stderr_bytes == b"no\xfe\n"
