@@ -10,6 +10,7 @@ import errno
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -195,7 +196,9 @@ def _name(process: subprocess.Popen[bytes]) -> str:
 def _not_started(argv: Sequence[str], error: OSError | ValueError) -> CommandFailed:
     if isinstance(error, ValueError):  # an argument with a NUL
         return CommandFailed(f"cannot run {argv[0]}: {error}")
-    if error.errno == errno.ENOENT and error.filename in (argv[0], None):
+    # A directory on PATH that may not be searched turns "not found" into "permission denied" (execvp(3)).
+    missing = error.errno == errno.ENOENT and error.filename in (argv[0], None)
+    if missing or (error.errno == errno.EACCES and "/" not in argv[0] and shutil.which(argv[0]) is None):
         program = argv[0]
         package = "openssh-client" if program.startswith("ssh") else program
         return CommandNotFound(
