@@ -107,12 +107,22 @@ enable_units() {
   enable_unit podman-restart.service
 }
 
+api_version() { # what the service behind the socket says it is
+  timeout 60 podman --url "unix://$SOCKET" version --format '{{.Server.Version}}' </dev/null
+}
+
 prove_socket() {
   step "Proof"
   [[ -S $SOCKET ]] || die "Podman socket not found at $SOCKET." "Look at: systemctl status podman.socket"
   local version
-  version=$(timeout 60 podman --url "unix://$SOCKET" version --format '{{.Server.Version}}' </dev/null) ||
-    die "the socket at $SOCKET is there but does not answer." "Look at: journalctl -u podman.service -n 50"
+  if ! version=$(api_version 2>/dev/null); then
+    # a socket whose package was removed or replaced stays "active" without listening; systemd says so in its journal
+    say "The socket does not answer; restarting it."
+    systemctl stop podman.socket podman.service
+    systemctl start podman.socket
+    version=$(api_version) || die "the socket at $SOCKET is there but does not answer." \
+      "Look at: journalctl -u podman.socket -u podman.service -n 50"
+  fi
   say "Podman $version answers at $SOCKET"
 }
 
@@ -149,9 +159,9 @@ check_sshd() {
 
 next_steps() {
   local name address key=/etc/ssh/ssh_host_ed25519_key.pub fingerprint="(no key yet)"
-  name=$(hostname)
-  address=$(ip -o -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
-  [[ -n $address ]] || address=$(ip -o -4 addr show scope global 2>/dev/null | awk '{sub("/.*", "", $4); print $4; exit}')
+  name=$(uname -n)
+  # Podman's own bridges and everything without a way out of the machine come later in this list
+  address=$(hostname -I 2>/dev/null | awk '{print $1}') || address=
   [[ -r $key ]] || key=$(find /etc/ssh -name 'ssh_host_*_key.pub' | sort | head -n1)
   if [[ -r $key ]]; then fingerprint=$(ssh-keygen -lf "$key" | awk '{print $2, $NF}'); fi
   step "Setup complete"

@@ -1,0 +1,78 @@
+"""For every test: the environment is nobody's, and what a run made is taken down at its end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# the lab's module lives with the tests that use it; a run is opened and closed by pytest's first process,
+# which with xdist never loads the integration tests itself
+sys.path.insert(0, str(Path(__file__).parent / "integration"))
+
+import lab
+
+# what a developer's own shell may say to l8s, ssh, git or podman
+FOREIGN_VARIABLES = (
+    "CONTAINER_HOST",
+    "CONTAINER_SSHKEY",
+    "DOCKER_HOST",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH_COMMAND",
+    "GIT_DIR",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        lab.Run.open()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        lab.Run.current().close()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput") and lab.Run.current().trapped():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    summary = lab.Run.current().summary()
+    if summary:
+        terminalreporter.section("lab")
+        for line in summary:
+            terminalreporter.line(line)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """With ``--dist loadgroup``, keep all tests of one server in one worker: they may switch it off.
+
+    By the test's id, because xdist's own way (the mark ``xdist_group``) has no effect with pytest 9.2.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServer(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return next((server for server in lab.SUITES if f"[{server}" in nodeid), nodeid)
+
+    return ByServer(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty HOME and none of the variables that steer what is tested."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in [name for name in os.environ if name.startswith("L8S_") and name != lab.RUN_VARIABLE]:
+            patch.delenv(name)
+        for name in FOREIGN_VARIABLES:
+            patch.delenv(name, raising=False)
+        yield

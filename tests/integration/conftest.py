@@ -1,0 +1,74 @@
+"""Fixtures for tests on real servers. Everything that they hand out is described in ``lab.py``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+
+import pytest
+from lab import SUITES, Laptop, Run, Server, unavailable
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """This run of the tests; skips where the lab cannot be, and fails there when this is CI."""
+    reason = unavailable()
+    if reason is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must run these tests, and cannot: {reason}")
+        pytest.skip(f"NOT TESTED on real servers: {reason}")
+    return Run.current()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def trap(run: Run) -> Run:
+    """Watches the local Podman sockets for the whole run."""
+    run.set_trap()
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _trap_untouched(trap: Run) -> Iterator[None]:
+    """Fails the test during which somebody connected to a local Podman socket."""
+    before = trap.trapped()
+    yield
+    assert trap.trapped() == before
+
+
+@pytest.fixture(scope="session")
+def lab(run: Run) -> Mapping[str, Server]:
+    """Both servers, up."""
+    return run.servers()
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def server(request: pytest.FixtureRequest, lab: Mapping[str, Server]) -> Server:
+    """Each server in turn. A test leaves it switched on and without containers."""
+    return lab[request.param]
+
+
+@pytest.fixture(scope="session")
+def image(server: Server) -> str:
+    """The name of an image on ``server`` that has sshd, git, sudo and rsync."""
+    return server.import_image()
+
+
+@pytest.fixture
+def extra_server(run: Run) -> Iterator[Callable[..., Server]]:
+    """Makes servers for this test alone, see `Run.extra_server`."""
+    with ExitStack() as stack:
+        yield lambda suite, **options: stack.enter_context(run.extra_server(suite, **options))
+
+
+@pytest.fixture
+def laptop(run: Run) -> Iterator[Laptop]:
+    """A fresh laptop."""
+    run.make_key()
+    machine = Laptop.unpack(run)
+    yield machine
+    machine.close()
