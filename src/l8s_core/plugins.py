@@ -184,9 +184,7 @@ class PluginHost:
         """
         self.add_hookspecs(spec_module)
         return tuple(
-            (entry.info.name, item)
-            for entry in self._in_order(hook_name)
-            for item in self._yielded(entry, hook_name)
+            (entry.info.name, item) for entry in self._in_order(hook_name) for item in self._yielded(entry, hook_name)
         )
 
     def profiles(self) -> tuple[tuple[str, Profile], ...]:
@@ -261,9 +259,7 @@ class PluginHost:
 
     def _load(self, entry_point: EntryPoint, origin: _Origin, *, third_party: bool) -> None:
         entry = _Entry(
-            PluginInfo(
-                name=entry_point.name, distribution=origin.name, version=origin.version, state="loaded"
-            )
+            PluginInfo(name=entry_point.name, distribution=origin.name, version=origin.version, state="loaded")
         )
         self._entries.append(entry)
         if self._is_blocked(entry):
@@ -376,9 +372,7 @@ class PluginHost:
             entry = self._entries[place_of[id(implementation.plugin)]]
             yield entry, partial(self._call, hook, entry.info.name, implementation)
 
-    def _call(
-        self, hook: str, plugin: str, implementation: pluggy.HookImpl, arguments: Mapping[str, object]
-    ) -> object:
+    def _call(self, hook: str, plugin: str, implementation: pluggy.HookImpl, arguments: Mapping[str, object]) -> object:
         self._hook_trace(hook, f"[{plugin}]", dict(arguments))
         result: object = implementation.function(*(arguments[name] for name in implementation.argnames))
         self._hook_trace("finish", hook, f"[{plugin}]", "-->", result)
@@ -423,18 +417,14 @@ class PluginHost:
         items = []
         for item in result:
             if expected is not None and not isinstance(item, expected):
-                raise _WrongAnswerError(
-                    f"{hook} yields {expected.__name__} objects, not {type(item).__name__}"
-                )
+                raise _WrongAnswerError(f"{hook} yields {expected.__name__} objects, not {type(item).__name__}")
             if not isinstance(getattr(item, "name", ""), str):
                 raise _WrongAnswerError(f"{hook} yields objects whose name is text, not {item!r}")
             items.append(item)
         return items
 
     def _collected(self, hook: str, kind: type[_Provided]) -> tuple[tuple[str, _Provided], ...]:
-        return tuple(
-            (plugin, item) for plugin, item in self.collect(hookspecs, hook) if isinstance(item, kind)
-        )
+        return tuple((plugin, item) for plugin, item in self.collect(hookspecs, hook) if isinstance(item, kind))
 
     # Choosing
 

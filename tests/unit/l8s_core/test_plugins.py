@@ -116,11 +116,7 @@ def _load(**keywords: object) -> PluginHost:
 
 
 def _info(host: PluginHost, name: str, distribution: str | None = None) -> PluginInfo:
-    found = [
-        info
-        for info in host.listing()
-        if info.name == name and distribution in (None, info.distribution)
-    ]
+    found = [info for info in host.listing() if info.name == name and distribution in (None, info.distribution)]
     assert len(found) == 1, found
     return found[0]
 
