@@ -172,7 +172,7 @@ def resolve(text: str) -> Scalar:
     """
     if text in _WORDS:
         return _WORDS[text]
-    if len(text) <= MAX_DIGITS:
+    if len(text.removeprefix("-")) <= MAX_DIGITS:
         if _INTEGER.fullmatch(text):
             return int(text)
         if _FLOAT.fullmatch(text):
@@ -204,9 +204,7 @@ class _Builder:
                 if event.version is not None or event.tags:
                     self._refuse(event, "it has a % directive", "Remove the line; it is read as YAML 1.2")
                 if root is not None:
-                    self._refuse(
-                        event, "a second document starts here", "Keep one, and remove the --- before it"
-                    )
+                    self._refuse(event, "a second document starts here", "Keep one, and remove the --- before it")
             elif kind not in ("StreamStartEvent", "StreamEndEvent", "DocumentEndEvent"):
                 root = self._value(event, 1)
         if root is None or root.empty:
@@ -223,9 +221,7 @@ class _Builder:
         if kind == "AliasEvent":
             self._refuse(event, f"it uses the alias *{event.anchor}", "Write the value out")
         if event.anchor is not None:
-            self._refuse(
-                event, f"it has the anchor &{event.anchor}", "Write the value out wherever it is needed"
-            )
+            self._refuse(event, f"it has the anchor &{event.anchor}", "Write the value out wherever it is needed")
         if event.tag is not None:
             self._refuse(event, f"it has the tag {event.tag}", "Remove the tag; for text, use quotes")
         if kind == "ScalarEvent":
@@ -268,9 +264,7 @@ class _Builder:
             self._refuse(event, "it merges another mapping with <<", "Write the keys out")
         if node.value in seen:
             first = seen[node.value] + 1
-            self._refuse(
-                event, f"{names.shown(node.value)} is there twice, first in line {first}", "Keep one of them"
-            )
+            self._refuse(event, f"{names.shown(node.value)} is there twice, first in line {first}", "Keep one of them")
         seen[node.value] = mark.line
         return Entry(key=node.value, line=mark.line, column=mark.column, node=node)
 

@@ -87,8 +87,7 @@ def _text(path: Path, location: str) -> str | None:
     if found is not None and stat.S_ISREG(found.st_mode):
         if found.st_mode & 0o002 or (found.st_uid not in (0, os.geteuid()) and os.geteuid() != 0):
             raise ConfigError(
-                f"{location} can be written by other users of this machine, "
-                "who could send you to a server of theirs",
+                f"{location} can be written by other users of this machine, who could send you to a server of theirs",
                 hints=(f"Look through it, then make it yours alone: chmod 600 {location}",),
             )
         reading.check_size(found.st_size, location)

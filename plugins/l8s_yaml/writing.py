@@ -8,6 +8,7 @@ compared with what was wanted: a text that does not say exactly that is never re
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 from attrs import frozen
@@ -102,8 +103,12 @@ def _data(value: object) -> object:
         return [_data(item) for item in value]
     if isinstance(value, str):
         return str(value)
-    if value is None or type(value) in (bool, int, float):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int | float):
+        with contextlib.suppress(ValueError):  # too long, not finite, or with an exponent
+            if same(resolve(str(value)), value):
+                return value
     raise ConfigError(f"{names.shown(value)} cannot be written in a config")
 
 
@@ -192,9 +197,7 @@ def _entry_edits(lines: list[str], entry: Entry, value: object, depth: int, step
         new = scalar(value)
         if line[node.column] in "\"'" and isinstance(value, str):
             new = _in_quotes(value, line[node.column])
-        return [
-            _Edit(node.line, node.line + 1, (line[: node.column] + new + line[node.end_column :],), depth)
-        ]
+        return [_Edit(node.line, node.line + 1, (line[: node.column] + new + line[node.end_column :],), depth)]
     return [_replaced(lines, entry, _block(entry.key, value, entry.column, step), depth)]
 
 

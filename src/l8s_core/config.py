@@ -401,9 +401,7 @@ def _plugin_layer(plugin: str, profile: Profile) -> ProfileLayer:
         return _converter().structure(said, ProfileLayer)
     except (BaseValidationError, InvalidValue) as error:
         problems = [((), error)] if isinstance(error, InvalidValue) else list(_problems(error, ()))
-        listed = "\n".join(
-            f"  {'.'.join((*path, ''))[:-1] or 'name'}: {_words(found)[0]}" for path, found in problems
-        )
+        listed = "\n".join(f"  {'.'.join((*path, ''))[:-1] or 'name'}: {_words(found)[0]}" for path, found in problems)
         raise PluginError(
             f"Plugin {plugin} supplies profile {names.shown(profile.name)} with invalid values:\n{listed}",
             hints=(f"Tell its author, or go on without it: export L8S_BLOCK_PLUGINS={plugin}",),
@@ -417,9 +415,7 @@ def _plugin_layer(plugin: str, profile: Profile) -> ProfileLayer:
 def _text(check: Callable[[object], str]) -> Callable[[object, object], str]:
     def structure(value: object, _type: object) -> str:
         if isinstance(value, bool | int | float):
-            raise InvalidValue(
-                f"{names.shown(value)} is not text", hints=(f'Write it in quotes: "{_plain(value)}"',)
-            )
+            raise InvalidValue(f"{names.shown(value)} is not text", hints=(f'Write it in quotes: "{_plain(value)}"',))
         return check(_present(value))
 
     return structure
@@ -569,9 +565,7 @@ def _problems(error: BaseValidationError, path: _Path) -> Iterator[tuple[_Path, 
 def _unknown_key(key: str, path: _Path) -> InvalidValue:
     inside = bool(path)
     if inside and key in (PROFILES_KEY, ACTIVE_KEY):
-        return InvalidValue(
-            "it belongs to the top level of the config", hints=("Move it there, not indented",)
-        )
+        return InvalidValue("it belongs to the top level of the config", hints=("Move it there, not indented",))
     choices = SETTINGS if inside else (*SETTINGS, PROFILES_KEY, ACTIVE_KEY)
     close = difflib.get_close_matches(key.replace("-", "_").lower(), choices, 1)
     if close:

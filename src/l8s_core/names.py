@@ -167,14 +167,11 @@ def host(value: object) -> str:
     """
     what = "host"
     example = "Write a name or address alone: server.example.com"
-    if isinstance(value, str) and (
-        _SCHEME.match(value) or value.startswith("/") or value.lower().startswith("unix:")
-    ):
+    if isinstance(value, str) and (_SCHEME.match(value) or value.startswith("/") or value.lower().startswith("unix:")):
         _refuse(
             what,
             _USERINFO.sub("***@", value),
-            "it is a URL or a path, and l8s is remote-only: it always connects through SSH. "
-            + REMOTE_ONLY_NOTE,
+            "it is a URL or a path, and l8s is remote-only: it always connects through SSH. " + REMOTE_ONLY_NOTE,
             example,
             "The user, port and socket have their own settings: remote_user, remote_port, remote_socket",
         )
@@ -190,9 +187,7 @@ def host(value: object) -> str:
             f"Write remote_host: {rest} and remote_user: {user}",
         )
     if text.startswith("[") and "]" in text:
-        _refuse(
-            what, value, "an IPv6 address is written without brackets", f"Write {text[1 : text.index(']')]}"
-        )
+        _refuse(what, value, "an IPv6 address is written without brackets", f"Write {text[1 : text.index(']')]}")
     if ":" in text:
         return _ipv6(text)
     if text.startswith("-"):
@@ -469,9 +464,7 @@ def _scp_like(text: str, examples: tuple[str, ...]) -> Repository:
     if not colon or "/" in authority:
         _refuse("repository", text, "a path on this laptop cannot be cloned on the server", *examples)
     if "[" in authority:
-        _refuse(
-            "repository", text, "an IPv6 address needs the long form", "Write ssh://git@[2001:db8::1]/app.git"
-        )
+        _refuse("repository", text, "an IPv6 address needs the long form", "Write ssh://git@[2001:db8::1]/app.git")
     user, at, address = authority.rpartition("@")
     if at:
         remote_user(user)
