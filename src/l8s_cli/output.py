@@ -49,7 +49,7 @@ class Output:
             envelope = {"schema": SCHEMA, "kind": kind, "data": data}
             write(json.dumps(envelope, indent=2, default=_plain) + "\n")
         elif isinstance(text, tables.Table):
-            write(_on_terminal(text) if sys.stdout.isatty() else tables.plain(text))
+            write(_on_terminal(text) if is_terminal() else tables.plain(text))
         else:
             write(names.printable_lines(text if isinstance(text, str) else text()))
 
@@ -59,10 +59,12 @@ class Output:
         Raises:
             OutputClosed: nobody reads that stream any more.
         """
-        binary = (sys.stdout if stream == "stdout" else sys.stderr).buffer
+        text = sys.stdout if stream == "stdout" else sys.stderr
+        if text is None:  # closed before we started, as with >&-
+            return
         try:
-            binary.write(data)
-            binary.flush()
+            text.buffer.write(data)
+            text.buffer.flush()
         except BrokenPipeError as error:
             raise OutputClosed from error
 
@@ -90,6 +92,12 @@ class Output:
             _one_line({"schema": SCHEMA, "kind": "error", "error": for_programs(known)})
         else:
             write(for_people(known), err=True)
+
+
+def is_terminal(*, err: bool = False) -> bool:
+    """Whether stdout (or stderr) is a terminal; a closed one is none."""
+    stream = sys.stderr if err else sys.stdout
+    return stream is not None and stream.isatty()
 
 
 def encodes(text: str, *, err: bool = False) -> bool:
@@ -121,7 +129,7 @@ def silence() -> None:
     As https://docs.python.org/3/library/signal.html#note-on-sigpipe has it.
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

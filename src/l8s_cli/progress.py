@@ -6,12 +6,10 @@ step is (`l8s_core.steps`).
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from l8s_cli import tables
-from l8s_cli.output import encodes, write
+from l8s_cli.output import encodes, is_terminal, write
 from l8s_core import names
 from l8s_core.model import Step
 
@@ -24,8 +22,7 @@ class StepDisplay:
 
     def __init__(self, *, err: bool = True) -> None:
         self._err = err
-        stream = sys.stderr if err else sys.stdout
-        self._live = stream.isatty()
+        self._live = is_terminal(err=err)
         good, bad = ("✓", "✗") if encodes("✓✗", err=err) else ("ok", "FAILED")
         self._done = click.style(good, fg="green")
         self._failed = click.style(bad, fg="red")

@@ -86,7 +86,7 @@ class Trust:
             raise self._refused(rejected, key, "You did not trust it.")
 
     def _refused(self, rejected: HostKeyRejected, key: PublicKey, why: str) -> HostKeyRejected:
-        return HostKeyRejected(
+        refused = HostKeyRejected(
             f"The host key of {rejected.host} is not trusted.\n\n"
             f"The server offers: {key.type} {key.fingerprint}\n{why}",
             host=rejected.host,
@@ -100,6 +100,8 @@ class Trust:
             ),
             profile=rejected.profile,
         )
+        refused.step = rejected.step
+        return refused
 
 
 def split_name(name: str) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from l8s_cli.commands.connection import described
 from l8s_cli.commands.profile import DEFAULT_USER, checked_settings, settings_table
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Command, server_options
+from l8s_cli.progress import StepDisplay
 from l8s_cli.trust import Trust
 from l8s_core import names, policy
 from l8s_core.errors import (
@@ -26,7 +27,7 @@ from l8s_core.errors import (
     LocalFileError,
     RemoteOnlyError,
 )
-from l8s_core.model import HostFacts, Profile
+from l8s_core.model import HostFacts, Profile, Step
 
 if TYPE_CHECKING:
     from l8s_core.client import Session
@@ -307,12 +308,45 @@ def _no_server() -> ConfigError:
     )
 
 
+class _AttemptDisplay:
+    """Shows the steps of several attempts as one: a step that was shown is not shown again.
+
+    A failure is shown at the end of its attempt, unless it was forgiven: a key that is trusted now was none.
+    """
+
+    def __init__(self, display: StepDisplay) -> None:
+        self._display = display
+        self._shown: set[tuple[str, str]] = set()
+        self._failed: Step | None = None
+
+    def __call__(self, step: Step) -> None:
+        if step.state == "failed":
+            self._display.clear()
+            self._failed = step
+        elif (step.name, step.detail) in self._shown:
+            self._display.clear()
+        else:
+            if step.state == "done":
+                self._shown.add((step.name, step.detail))
+            self._display(step)
+
+    def forgive(self) -> None:
+        """The last failure was none."""
+        self._failed = None
+
+    def show_failure(self) -> None:
+        """Show the last failure, if there is one."""
+        if self._failed is not None:
+            self._display(self._failed)
+            self._failed = None
+
+
 def _try(run: Invocation, profile: Profile, trust: Trust) -> HostFacts:
     """Connect, deciding on each unknown host key on the way, and reach Podman."""
     run.warn_of_ignored_settings(profile.name)
     run.out.note()
     run.out.note(f"Testing SSH connection to {profile.remote_user}@{profile.remote_host}...")
-    steps = run.steps()
+    steps = None if run.out.for_programs else _AttemptDisplay(StepDisplay())
     for _ in range(MAX_HOST_KEYS):
         client = run.session.client(profile)
         try:
@@ -321,7 +355,11 @@ def _try(run: Invocation, profile: Profile, trust: Trust) -> HostFacts:
             return evolve(facts, warnings=(*client.warnings, *facts.warnings))
         except HostKeyRejected as rejected:
             trust.decide(rejected)
+            if steps is not None:
+                steps.forgive()
         finally:
+            if steps is not None:
+                steps.show_failure()
             client.close()
     raise ConfigError(f"The way to {profile.remote_host} has more than {MAX_HOST_KEYS} host keys to trust.")
 

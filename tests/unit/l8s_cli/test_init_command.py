@@ -292,3 +292,16 @@ def test_warnings_of_the_server_are_shown(bare: Any) -> None:
     )  # fmt: skip
     result = bare("init", *SERVER, "--trust-host-key", SERVER_KEY.fingerprint)
     assert "Warning: Containers will not come back after a reboot.\n" in result.stderr
+
+
+def test_a_key_that_becomes_trusted_is_no_failure(bare: Any) -> None:
+    result = bare("init", *SERVER, "--trust-host-key", SERVER_KEY.fingerprint)
+    assert "✗" not in result.stderr
+    assert result.stderr.count("✓ address") == 1
+    assert result.stderr.count("✓ host key") == 1
+    refused = bare("init", "--profile", "two", *SERVER)
+    assert refused.exit_code == 0
+    bare.server.host_keys = {"other": public_key(8)}
+    refused = bare("init", "--profile", "three", *SERVER)
+    assert refused.stderr.count("✗ host key") == 1
+    assert "At step: host key\n" in refused.stderr
