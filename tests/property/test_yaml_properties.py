@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from l8s_core import config
-from l8s_core.contracts import ConfigDocument
 from l8s_core.errors import ConfigError
 from l8s_yaml import reading, writing
 

@@ -179,7 +179,7 @@ def test_two_profiles_with_one_prefix_are_both_named():
         ({"remote_host": None}, "remote_host: it has no value\n    Write one, or remove the line"),
         ({"remote_host": ["a"]}, "remote_host: host a list is refused: it must be text"),
         ({"remote_host": "ssh://h"}, "remote-only"),
-        ({"forward_agent": "false"}, "forward_agent: 'false' is neither true nor false\n    Write true or false, without quotes"),
+        ({"forward_agent": "false"}, "forward_agent: 'false' is neither true nor false\n    Write true or false"),
         ({"forward_agent": 0}, "forward_agent: 0 is neither true nor false"),
         ({"host_key_checking": None}, "it has no value"),
         ({"labels": "a=b"}, "labels: 'a=b' is not a mapping\n    Write it like labels: {team: blue}"),
@@ -224,7 +224,7 @@ def test_all_problems_are_told_at_once_in_the_files_order_and_each_with_its_line
 
 
 def test_choosing_flag_variable_active_and_only_in_that_order():
-    data = {"active_profile": "b", "profiles": {name: SERVER for name in "abcd"}}
+    data = {"active_profile": "b", "profiles": dict.fromkeys("abcd", SERVER)}
     found = parse(document(data, active_profile=2))
     both = {"L8S_PROFILE": "c"}
     assert choose(found, flag="d", environ=both) == config.Choice("d", "--profile")
