@@ -11,7 +11,7 @@ from l8s_core.errors import ConfigError
 from l8s_core.model import Profile
 from l8s_core.testing import strategies
 
-quick = settings(max_examples=120, deadline=None)
+quick = settings(max_examples=50, deadline=None)
 
 servers = st.fixed_dictionaries(
     {"remote_host": strategies.hosts(), "remote_user": strategies.remote_users()},
@@ -44,7 +44,7 @@ def parse(data: object, plugins: tuple[tuple[str, Profile], ...] = ()) -> config
     return config.parse(ConfigDocument(location="the file", exists=True, data=data), plugins)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.dictionaries(keys, junk, max_size=5))
 def test_any_mapping_is_read_or_refused_with_places(data: dict[str, object]) -> None:
     try:

@@ -43,11 +43,11 @@ texts = st.one_of(
     strategies.branches(),
     strategies.container_names(),
 )
-quick = settings(max_examples=200, deadline=None)
+quick = settings(max_examples=100, deadline=None)
 
 
 @pytest.mark.parametrize("check", WORDS, ids=lambda check: check.__name__)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(text=texts)
 def test_an_accepted_word_is_safe_anywhere(check, text):
     try:

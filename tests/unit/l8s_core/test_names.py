@@ -91,7 +91,7 @@ REFUSED = [
         "a.lock", "a.lock/b",
         ".a", "a/.b", "@", "a@{b", "HEAD", "a\x7fb", "a\u2028b")),
     *((names.remote_name, text) for text in ("", "-x", ".x", "a..b", "a.lock", "a/b", "a b", "x.")),
-    *((names.fingerprint, text) for text in ("", "MD5:aa:bb", "SHA256:x", "SHA256:" + "a" * 44, "SHA256:" + "a" * 42 + "=")),
+    *((names.fingerprint, text) for text in ("", "MD5:aa:bb", "SHA256:x", "SHA256:" + "a" * 44, "SHA256:" + "=" * 43)),
     *((names.host_key_alias, text) for text in ("a,b", "*", "!a", "a b", "@revoked", "|1|x")),
     *((names.environment_name, text) for text in ("", "1A", "A-B", "A=B", "A B")),
 ]  # fmt: skip
