@@ -29,6 +29,8 @@ def run() -> Run:
 def trap(run: Run) -> Run:
     """Watches the local Podman sockets for the whole run."""
     run.set_trap()
+    if os.environ.get("CI") == "true":
+        assert run.unwatched() == []
     return run
 
 

@@ -219,6 +219,10 @@ class Run:
         return self.directory / "trap.log"
 
     @property
+    def _unwatched(self) -> Path:
+        return self.directory / "trap.unwatched"
+
+    @property
     def _trap_pid(self) -> int | None:
         try:
             return int((self.directory / "trap.pid").read_text())
@@ -299,22 +303,29 @@ class Run:
         )
 
     def set_trap(self) -> None:
-        """Listen where a local Podman would, to the end of the run; fails when somebody does already."""
+        """Listen where a local Podman would, to the end of the run.
+
+        Where somebody listens already (a Podman of this machine, another run) nothing is proved: `summary` says so.
+        """
         with _locked(self.directory / "trap.lock"):
             if self._trap_pid is not None:
                 return
             rootless = self.runtime_dir / "podman" / "podman.sock"
             program = str(Path(__file__).with_name("trap.py"))
+            arguments = [str(self.owner), str(self._trap_log), str(rootless), str(ROOTFUL_SOCKET)]
             process = subprocess.Popen(
-                [sys.executable, program, str(self.owner), str(self._trap_log), str(rootless), str(ROOTFUL_SOCKET)],
+                [sys.executable, program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
             )
             assert process.stdout is not None
-            if process.stdout.readline() != "ready\n":
-                raise AssertionError(f"no trap could be set at {ROOTFUL_SOCKET}: Podman, or another run, listens there")
+            busy = []
+            while (line := process.stdout.readline()) != "ready\n":
+                assert line.startswith("busy "), f"the trap ended with {process.wait()}"
+                busy.append(line.removeprefix("busy "))
+            self._unwatched.write_text("".join(busy))
             process.stdout.close()
             process.returncode = 0  # it outlives this process, which therefore must not wait for it
             (self.directory / "trap.pid").write_text(str(process.pid))
@@ -326,12 +337,17 @@ class Run:
         except FileNotFoundError:
             return []
 
+    def unwatched(self) -> list[str]:
+        """Where no trap could be set."""
+        return self._unwatched.read_text().splitlines()
+
     def summary(self) -> list[str]:
         """What the end of a run should say about the lab; nothing when it was not used."""
         if self._trap_pid is None:
             return []
         lines = [f"connections to {ROOTFUL_SOCKET} or a rootless one on the laptop: {len(self.trapped())}"]
-        return lines + [f"  {line}" for line in self.trapped()]
+        lines += [f"  {line}" for line in self.trapped()]
+        return lines + [f"NOT WATCHED, because somebody else listens there: {path}" for path in self.unwatched()]
 
 
 @frozen(kw_only=True)

@@ -1,7 +1,8 @@
 """A trap: listens where a local Podman would, and notes down everyone who connects.
 
-Run as ``python trap.py OWNER_PID LOG SOCKET...``. It prints one line, ``ready``, when it listens; appends one line
-for each connection to LOG; answers nothing; and ends on SIGTERM, or when its owner has ended, without the sockets.
+Run as ``python trap.py OWNER_PID LOG SOCKET...``. It prints ``busy SOCKET`` for those where somebody else listens,
+then ``ready``; appends one line for each connection to LOG; answers nothing; and ends, removing its sockets, on
+SIGTERM or when its owner has ended.
 """
 
 from __future__ import annotations
@@ -27,21 +28,13 @@ def who(connection: socket.socket) -> str:
     return f"process {pid} ({command})"
 
 
-def is_stale(path: Path) -> bool:
-    """Whether nobody listens at ``path``: a trap that was killed leaves its socket's file behind."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return True
-    return False
-
-
-def listen(path: Path) -> socket.socket:
-    """A listening socket at ``path``; raises OSError when somebody else listens there."""
+def listen(path: Path) -> socket.socket | None:
+    """A listening socket at ``path``, or None when somebody else listens there."""
+    # looked up and not tried: the somebody may be another run's trap
+    if any(line.split()[-1:] == [str(path)] for line in Path("/proc/net/unix").read_text().splitlines()):
+        return None
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_socket() and is_stale(path):
-        path.unlink()
+    path.unlink(missing_ok=True)  # a trap that was killed leaves its socket's file behind
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -54,8 +47,12 @@ def main(owner: int, log: Path, paths: list[Path]) -> None:
     bound = []
     try:
         for path in paths:
-            selector.register(listen(path), selectors.EVENT_READ, path)
-            bound.append(path)
+            listener = listen(path)
+            if listener is None:
+                print(f"busy {path}", flush=True)
+            else:
+                selector.register(listener, selectors.EVENT_READ, path)
+                bound.append(path)
         print("ready", flush=True)
         while Path(f"/proc/{owner}").exists():
             for key, _ in selector.select(timeout=1.0):
