@@ -62,6 +62,7 @@ from l8s_core.model import (
     Step,
     VolumeInfo,
 )
+from l8s_core.options import structured_options
 from l8s_core.plugins import PluginHost, PluginInfo
 from l8s_core.providers import (
     BackendProvider,
@@ -145,4 +146,5 @@ __all__ = [
     "connect",
     "hookimpl",
     "hookspec",
+    "structured_options",
 ]

@@ -40,6 +40,7 @@ from l8s_core.model import (
     Profile,
     Removal,
 )
+from l8s_core.options import check_options
 from l8s_core.plugins import PluginHost
 from l8s_core.steps import StepObserver, Steps
 
@@ -108,7 +109,9 @@ class Session:
         return Client(self, profile, self._backend(profile))
 
     def _backend(self, profile: Profile) -> RemoteBackend:
-        return self.plugins.backend(profile.backend).factory(profile)
+        provider = self.plugins.backend(profile.backend)
+        check_options(profile, provider.options_type)
+        return provider.factory(profile)
 
 
 def connect(
