@@ -68,6 +68,11 @@ class Dialer:
             SocketUnavailable: it cannot be had; the message says which of the ways in which that happens.
             ConnectionFailed: the SSH connection is gone.
         """
+        # Nothing has been asked yet, so whatever goes wrong here leaves no doubt about what was done.
+        with translated("reaching its socket", where=self._link.where, link_dead=lambda: self._link.dead):
+            return self._open()
+
+    def _open(self) -> ChannelSocket:
         if not self._dial_stdio:
             try:
                 return ChannelSocket(self._link.streamlocal(self._path))
@@ -240,8 +245,8 @@ class PodmanAPI:
             "Upgrade: tcp\r\n"
             f"Content-Length: {len(payload)}\r\n\r\n"
         )
+        stream = self._dialer.open()
         with self._translated(doing, write=True):
-            stream = self._dialer.open()
             reader = None
             try:
                 stream.settimeout(REQUEST_TIMEOUT)

@@ -20,6 +20,7 @@ from urllib.parse import quote
 from l8s_core import names, policy
 from l8s_core.errors import (
     BackendError,
+    ConnectionFailed,
     ContainerExists,
     ContainerNotFound,
     ContainerNotRunning,
@@ -57,14 +58,26 @@ TRANSFER_TIMEOUT = 300.0
 STOP_TIMEOUT = 15.0
 """Seconds for the command that stops another one."""
 
+MAX_LINE = 1024 * 1024
+"""Bytes of a build log's line."""
+
 CPU_PERIOD = 100_000
 """Microseconds; the CFS period in which `cpus` is counted (the kernel's and Podman's default)."""
 
-_IDENTITY_SCRIPT = (
-    "cat /proc/sys/kernel/random/boot_id; uname -r -v; cat /proc/self/stat; getconf CLK_TCK;"
-    " cat /etc/machine-id; systemctl is-enabled podman-restart.service 2>/dev/null"
+_IDENTITY_SCRIPT = "; ".join(
+    (
+        "exec 2>/dev/null",
+        'echo "l8s-boot-id $(cat /proc/sys/kernel/random/boot_id)"',
+        'echo "l8s-kernel $(uname -r -v)"',
+        'echo "l8s-stat $(cat /proc/self/stat)"',
+        'echo "l8s-ticks $(getconf CLK_TCK)"',
+        'echo "l8s-machine-id $(cat /etc/machine-id)"',
+        'echo "l8s-restarts $(systemctl is-enabled podman-restart.service)"',
+    )
 )
-"""One command, so that the proof costs one round trip. ``cat`` is a fresh process: its start is the present moment."""
+"""One command, so that the proof costs one round trip. ``cat`` is a fresh process: its start is the present moment.
+
+Every line says what it is: what cannot be read stays empty, and a login script that prints does no harm."""
 
 _PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
 _NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
@@ -91,13 +104,13 @@ class PodmanBackend:
         sent = policy.boot_clock()
         ran = self._link.run(["sh", "-c", _IDENTITY_SCRIPT])
         received = policy.boot_clock()
-        lines = ran.stdout.decode("utf-8", "replace").splitlines() + [""] * 6
-        self._restarts = {"enabled": True, "disabled": False}.get(lines[5].strip())
+        said = _identity(ran.stdout.decode("utf-8", "replace"))
+        self._restarts = {"enabled": True, "disabled": False}.get(said.get("restarts", ""))
         return MachineIdentity(
-            boot_id=lines[0].strip(),
-            kernel=lines[1].strip(),
-            process_start=_process_start(lines[2], lines[3]),
-            machine_id=lines[4].strip(),
+            boot_id=said.get("boot-id", ""),
+            kernel=said.get("kernel", ""),
+            process_start=_process_start(said.get("stat", ""), said.get("ticks", "")),
+            machine_id=said.get("machine-id", ""),
             sent=sent,
             received=received,
         )
@@ -124,8 +137,8 @@ class PodmanBackend:
             api_version=api,
             os=f"{distribution.get('distribution', 'unknown')} {distribution.get('version', '')}".strip(),
             kernel=str(host.get("kernel", "")),
-            cpus=int(host.get("cpus", 0)),
-            memory=int(host.get("memTotal", 0)),
+            cpus=_number(host.get("cpus")),
+            memory=_number(host.get("memTotal")),
             warnings=tuple(warnings),
         )
 
@@ -138,7 +151,7 @@ class PodmanBackend:
 
     def list(self, labels: Mapping[str, str]) -> Sequence[ContainerInfo]:
         """All containers with all of ``labels``, in one request."""
-        return [_row(item) for item in self._rows(labels)]
+        return [info for info in map(_row, self._rows(labels)) if labels.items() <= info.labels.items()]
 
     def _rows(self, labels: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
         params = {"all": "true", **_label_filter(labels)}
@@ -160,7 +173,8 @@ class PodmanBackend:
         for line in ran.stdout.decode("ascii", "replace").splitlines():
             fields = line.split()
             if len(fields) > 3 and fields[3] == "0A":  # TCP_LISTEN
-                used.add(int(fields[1].rpartition(":")[2], 16))
+                with suppress(ValueError):
+                    used.add(int(fields[1].rpartition(":")[2], 16))
         return frozenset(used)
 
     def create(self, request: ContainerRequest) -> str:
@@ -244,11 +258,13 @@ class PodmanBackend:
     def volumes(self, labels: Mapping[str, str]) -> Sequence[VolumeInfo]:
         """All named volumes with all of ``labels``."""
         rows = self._api.json("/volumes/json", doing="listing volumes", params=_label_filter(labels))
-        return [
+        found = [
             VolumeInfo(name=str(row["Name"]), labels=_text_mapping(row.get("Labels")))
             for row in rows or []
             if isinstance(row, dict) and "Name" in row
         ]
+        # Podman 4.3 answers with the volumes that have any of the labels.
+        return [volume for volume in found if labels.items() <= volume.labels.items()]
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> bool:
         """Create a volume; False when the name is taken."""
@@ -310,11 +326,12 @@ class PodmanBackend:
                 hints=("Allow more time with --timeout (timeout= in the library)",)
                 + (() if stopped else ("Restart the container to be sure: l8s restart NAME",)),
             ) from None
-        except L8sError:
-            raise
+        except (BackendError, ConnectionFailed):
+            raise  # it never began, or it is over
         except BaseException:
-            # The caller was interrupted, or its output sink failed: nothing must go on unseen.
-            self._stop_marked(name, marker)
+            # The caller was interrupted, its output sink failed, or the output broke off: nothing must go on unseen.
+            if not self._link.dead:
+                self._stop_marked(name, marker)
             raise
         return ExecResult(exit_code=code, stdout_bytes=bytes(kept["stdout"]), stderr_bytes=bytes(kept["stderr"]))
 
@@ -581,6 +598,11 @@ def _mapping(value: object, key: str) -> Mapping[str, Any]:
     return _as_mapping(_as_mapping(value).get(key))
 
 
+def _number(value: object) -> int:
+    """``value`` if it is a JSON integer, else 0."""
+    return value if isinstance(value, int) else 0
+
+
 def _text_mapping(value: object) -> dict[str, str]:
     return {str(key): str(item) for key, item in _as_mapping(value).items()}
 
@@ -590,6 +612,12 @@ def _label_filter(labels: Mapping[str, str]) -> dict[str, str]:
     if not labels:
         return {}
     return {"filters": json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})}
+
+
+def _identity(text: str) -> dict[str, str]:
+    """What `_IDENTITY_SCRIPT` printed, by name; the last line of a name counts, since login scripts print before."""
+    pairs = (line.partition(" ") for line in text.splitlines() if line.startswith("l8s-"))
+    return {name.removeprefix("l8s-"): value.strip() for name, _, value in pairs}
 
 
 def _process_start(stat: str, ticks: str) -> float | None:
@@ -611,10 +639,10 @@ def _published(ports: object) -> dict[int, int]:
         mapping = _as_mapping(port)
         if str(mapping.get("protocol", "tcp")) != "tcp":
             continue
-        host, inner = int(mapping.get("host_port", 0)), int(mapping.get("container_port", 0))
-        for offset in range(max(1, int(mapping.get("range", 1)))):
-            found[host + offset] = inner + offset
-    found.pop(0, None)
+        host, inner = _number(mapping.get("host_port")), _number(mapping.get("container_port"))
+        if host:  # 0 and null: not published
+            for offset in range(min(max(1, _number(mapping.get("range"))), 65536 - host)):
+                found[host + offset] = inner + offset
     return found
 
 
@@ -641,7 +669,7 @@ def _row(row: Mapping[str, Any]) -> ContainerInfo:
         labels=_text_mapping(row.get("Labels")),
         ports=_published(row.get("Ports")),
         created=_moment(row.get("Created")),
-        exit_code=int(row.get("ExitCode", 0)) if row.get("Exited") else None,
+        exit_code=_number(row.get("ExitCode")) if row.get("Exited") else None,
     )
 
 
@@ -665,7 +693,7 @@ def _inspected(value: object) -> ContainerInfo:
         labels=_text_mapping(_mapping(data, "Config").get("Labels")),
         ports=ports,
         created=_moment(data.get("Created")),
-        exit_code=int(state.get("ExitCode", 0)) if status in ("exited", "stopped") else None,
+        exit_code=_number(state.get("ExitCode")) if status in ("exited", "stopped") else None,
     )
 
 
@@ -710,13 +738,15 @@ def _never_ran(reason: str) -> int | None:
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Whole lines of a stream; the last one may lack its end. A line over 1 MiB is cut."""
+    """Whole lines of a stream; the last one may lack its end. A line over 1 MiB is left out."""
     rest = b""
+    skipping = False
     for chunk in chunks:
-        rest += chunk
-        *whole, rest = rest.split(b"\n")
+        *whole, rest = (rest + chunk).split(b"\n")
+        if whole and skipping:
+            whole, skipping = whole[1:], False
         yield from (line for line in whole if line.strip())
-        if len(rest) > 1024 * 1024:
-            rest = b""
-    if rest.strip():
+        if len(rest) > MAX_LINE:
+            rest, skipping = b"", True
+    if rest.strip() and not skipping:
         yield rest

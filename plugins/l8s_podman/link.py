@@ -174,10 +174,10 @@ class Link:
 
     def _connect(self, hop: Hop, key: paramiko.AgentKey, steps: Steps, label: str) -> str:
         """Add one hop to the connection; the IP address it is on, "" when a jump host resolved it."""
+        known = KnownHosts().keys(server_name(hop.host, hop.port))
         with steps.step(f"TCP{label}") as step:
             inner, address = self._dial(hop)
             step.detail = f"{address or hop.host}, port {hop.port}"
-        known = KnownHosts().keys(server_name(hop.host, hop.port))
         config = fabric.Config(lazy=True, overrides={"load_ssh_configs": False})
         with ExitStack() as stage:
             checking = stage.enter_context(steps.step(f"host key{label}"))
@@ -270,6 +270,11 @@ class Link:
     # Using
 
     @property
+    def where(self) -> str:
+        """The server, for messages."""
+        return self._profile.remote_host
+
+    @property
     def dead(self) -> bool:
         """Whether the connection is gone."""
         return self._transport is None or not self._transport.is_active()
@@ -307,8 +312,7 @@ class Link:
         Raises:
             ConnectionFailed: the connection died, or the command took longer than ``timeout`` seconds.
         """
-        where = str(self._profile.remote_host)
-        with translated("running a command on the server", where=where, link_dead=lambda: self.dead):
+        with translated("running a command on the server", where=self.where, link_dead=lambda: self.dead):
             channel = self.command(words)
             try:
                 channel.shutdown_write()

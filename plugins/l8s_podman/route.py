@@ -37,7 +37,7 @@ def find_route(profile: Profile) -> tuple[Hop, ...]:
     server = ssh_tools.resolve_alias(profile.remote_host, user=profile.remote_user)
     port = profile.remote_port or server.port
     jumps = _jumps(server, depth=0)
-    hops = (*jumps, Hop(user=profile.remote_user, host=server.hostname, port=port))
+    hops = (*jumps, Hop(user=profile.remote_user, host=names.host(server.hostname), port=port))
     for hop in hops:
         origin = "remote_host" if hop.host == profile.remote_host else "by the ssh configuration"
         policy.refuse_local_name(hop.host, origin=origin)

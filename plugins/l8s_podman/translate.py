@@ -80,8 +80,13 @@ def _reason(error: BaseException) -> str:
     """The first line of the innermost cause that says something."""
     seen: list[str] = []
     current: BaseException | None = error
-    while current is not None and len(seen) < 10:
-        text = str(current).strip().splitlines()
+    for _ in range(10):
+        if current is None:
+            break
+        try:
+            text = str(current).strip().splitlines()
+        except Exception:  # noqa: BLE001  some of paramiko's cannot be printed when they were made without arguments
+            text = []
         if text:
             seen.append(text[0][:300])
         current = current.__cause__ or current.__context__

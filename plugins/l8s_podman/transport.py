@@ -118,7 +118,11 @@ class SSHTransport(paramiko.Transport):
                 self.died_silent = True
                 self.close()
                 return
+            before = time.monotonic()
             self._sleep(0.5)
+            if time.monotonic() - before > PING_INTERVAL:
+                # This process stood still (Ctrl-Z): the server was not asked, so it has not failed to answer.
+                self._watched.last_received = time.monotonic()
 
     def _sleep(self, seconds: float) -> None:
         """Wait, but not longer than the connection lives."""
