@@ -6,7 +6,6 @@ Not here: YAML itself (`l8s_yaml.reading`, `l8s_yaml.writing`) and how a file is
 from __future__ import annotations
 
 import codecs
-import copy
 import os
 import stat
 from collections.abc import Callable, Mapping
@@ -65,7 +64,7 @@ class YAMLStore:
             before = text or ""
             data = reading.read(before, location).plain()
             assert isinstance(data, dict)
-            after = writing.rewrite(before, change(copy.deepcopy(data)), location)
+            after = writing.rewrite(before, change(data), location)
             if after == before and (text is not None or not after):
                 return
             encoded = _byte_order_mark(path) + after.encode("utf-8")

@@ -156,9 +156,9 @@ def _edited(text: str, root: Node, target: dict[str, object]) -> str:
         new = [line for key, value in target.items() for line in _block(key, value, 0, step)]
         first, end = (root.line, root.end_line + 1) if root.flow else (len(lines), len(lines))
         edits = [_Edit(first, end, (*_comments(lines[first:end]), *new), 0)]
-    # From the bottom up, so that line numbers hold. At one place a replacement goes before an insertion, and an
-    # outer insertion before an inner one, which so ends up above it.
-    for edit in sorted(edits, key=lambda edit: (-edit.first, edit.first == edit.end, edit.depth)):
+    # From the bottom up, so that line numbers hold. At one place an outer edit goes before an inner insertion, which
+    # so ends up above it, inside its own mapping.
+    for edit in sorted(edits, key=lambda edit: (-edit.first, edit.depth)):
         lines[edit.first : edit.end] = [line.removesuffix("\r") + end_of_line for line in edit.new]
     return "".join(f"{line}\n" for line in lines)
 

@@ -138,8 +138,7 @@ class Config:
 
     def _layers(self, name: str) -> Iterator[tuple[ProfileLayer, Callable[[str], str]]]:
         """The layers of one profile, weakest first, each with what tells where one of its keys stands."""
-        if not self.flat:
-            yield self.top, lambda key: self.document.where((key,))
+        yield self.top, lambda key: self.document.where((key,))
         suppliers = [(plugin, profile) for plugin, profile in self.plugin_profiles if profile.name == name]
         if len(suppliers) > 1:
             who = " and ".join(plugin for plugin, _ in suppliers)

@@ -190,8 +190,6 @@ def host(value: object) -> str:
         _refuse(what, value, "an IPv6 address is written without brackets", f"Write {text[1 : text.index(']')]}")
     if ":" in text:
         return _ipv6(text)
-    if text.startswith("-"):
-        _refuse(what, value, "it must not start with -", example)
     labels_ = text.removesuffix(".").split(".")
     if not all(_HOST_LABEL.fullmatch(label) for label in labels_):
         _refuse(

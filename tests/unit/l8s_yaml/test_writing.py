@@ -64,6 +64,15 @@ def test_a_new_key_in_the_middle_of_the_file():
     )
 
 
+def test_new_keys_of_several_levels_at_one_place_each_land_in_their_own_mapping():
+    text = "profiles:\n  dev:\n    a: b\nlast: x\n"
+    wanted = {"profiles": {"dev": {"a": "b", "c": "d"}, "new": {"e": "f"}}, "last": "z"}
+    expected = "profiles:\n  dev:\n    a: b\n    c: d\n  new:\n    e: f\nlast: z\n"
+    assert rewrite(text, wanted) == expected
+    text = text.removesuffix("last: x\n")
+    assert rewrite(text, wanted) == expected
+
+
 def test_a_removed_profile_leaves_its_comments():
     data = load(HAND_WRITTEN)
     del data["profiles"]["staging"]
