@@ -60,9 +60,16 @@ def repository(server: Server, laptop: Laptop) -> Iterator[str]:
 
 
 def test_the_example_clones_and_stores_no_credentials(server: Server, laptop: Laptop, repository: str) -> None:
+    containerfile = laptop.home / "Containerfile"
+    containerfile.write_text(
+        f"FROM {server.image}\n"
+        "RUN printf '#!/bin/sh\\necho Python 3.11.2\\n' >/usr/local/bin/python3 && chmod 755 /usr/local/bin/python3\n"
+    )
+    laptop.l8s("build", "--file", containerfile, "--tag", "localhost/example:latest")
+    laptop.configure(server, profile="staging", base_image="localhost/example:latest")
     url = f"http://user:{PASSWORD.replace(' ', '%20')}@{repository}"
-    ran = laptop.run(sys.executable, EXAMPLE, url, timeout=120)
-    assert ran.stdout.startswith("Python 3") or "0" in ran.stdout, ran.stdout
+    ran = laptop.run(sys.executable, EXAMPLE, "staging", url, timeout=120)
+    assert ran.stdout == "Python 3.11.2\n 0\n"
     assert laptop.ssh("staging-myapp", "cat /workspace/project/app.py; git -C /workspace/project branch").stdout == (
         "print('app')\n* main\n"
     )
