@@ -263,7 +263,6 @@ class Client:
         Raises:
             ContainerNotFound: there is nothing of that name.
         """
-        names.container_name(name)
         with self._operation("remove", name):
             return provision.remove(self._context(on_step), name, keep_volumes=keep_volumes)
 
@@ -366,7 +365,13 @@ class Client:
 
     @contextmanager
     def _operation(self, kind: OperationKind, target: str = "", *, spec: ContainerSpec | None = None) -> Iterator[None]:
-        """Run the hooks around what happens inside; connects if need be, after the veto."""
+        """Run the hooks around what happens inside; connects if need be, after the veto.
+
+        Raises:
+            InvalidValue: ``target`` cannot be a container's name; no hook is called and nothing is sent.
+        """
+        if kind not in ("list", "build"):
+            names.container_name(target)
         operation = Operation(kind=kind, profile=self.profile, target=target, id=secrets.token_hex(8), spec=spec)
         start = time.monotonic()
         error: BaseException | None = None

@@ -63,7 +63,7 @@ class Journal:
             return None
         try:
             entry = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):  # not JSON, or nested beyond what json can read
             return None
         operation = entry.get("operation") if isinstance(entry, dict) else None
         return operation if isinstance(operation, str) else None

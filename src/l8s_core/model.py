@@ -195,9 +195,10 @@ class ContainerInfo:
 
     @property
     def ssh_port(self) -> int | None:
-        """The server's port that leads to the container's sshd, as its label says."""
+        """The server's port that leads to the container's sshd, as its label says; None when that is no port."""
         text = self.labels.get(LABEL_SSH_PORT, "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else None
+        port = int(text) if text.isascii() and text.isdigit() and len(text) <= 5 else 0
+        return port if 0 < port < 65536 else None
 
     @property
     def running(self) -> bool:

@@ -204,15 +204,9 @@ def prove_remote(
     """
     if local is None:
         return Proof(detail="by its address (this machine is not Linux, so there is no kernel to compare)")
-    remote = read()
-    missing = unreadable_reason(remote)
-    if missing is not None:
-        raise RemoteOnlyError(
-            f"Cannot show that {where} is another machine: {missing}.",
-            hints=("Use a Linux server on which the login user can read /proc",),
-        )
+    remote = _readable(read(), where)
     reason = same_machine_reason(local, remote)
-    if reason is not None and same_machine_reason(local, read()) is not None:
+    if reason is not None and same_machine_reason(local, _readable(read(), where)) is not None:
         raise local_connection(f"The machine behind {where} is this one: {reason}.")
     warnings: tuple[str, ...] = ()
     if remote.machine_id and remote.machine_id == local.machine_id:
@@ -221,6 +215,16 @@ def prove_remote(
         )
     how = "another kernel" if remote.kernel != local.kernel else "another boot of the same kernel version"
     return Proof(detail=how, warnings=warnings)
+
+
+def _readable(remote: MachineIdentity, where: str) -> MachineIdentity:
+    missing = unreadable_reason(remote)
+    if missing is not None:
+        raise RemoteOnlyError(
+            f"Cannot show that {where} is another machine: {missing}.",
+            hints=("Use a Linux server on which the login user can read /proc",),
+        )
+    return remote
 
 
 # What this machine is: the only I/O of this module

@@ -31,6 +31,7 @@ from l8s_core.errors import (
     ContainerNotFound,
     GitError,
     Interrupted,
+    InvalidValue,
     L8sError,
     OutcomeUnknown,
     PortInUse,
@@ -79,7 +80,7 @@ LOGIN_TIMEOUT = 20.0
 """Seconds for the first login through ssh."""
 
 LATE_ANSWER = 3.0
-"""Seconds in which a container may still appear whose creation was asked for and never answered."""
+"""Seconds in which something may still appear whose creation was asked for and never answered."""
 
 _HOST_KEY_LINE = "l8s-host-key "
 
@@ -238,7 +239,7 @@ class _Creation:
     key: PublicKey = field(init=False)
     identity_file: str = field(init=False, default="")
     _pending: bool = field(init=False, default=False)
-    """Whether a request that makes a container is out without an answer."""
+    """Whether a request that makes something is out without an answer."""
 
     def run(self) -> ContainerInfo:
         steps = self.context.steps
@@ -252,6 +253,8 @@ class _Creation:
             return info
         self.journal.begin(self.operation)
         try:
+            # An entry for a container that is gone: without it, an entry always means that this create got so far.
+            self._retract_entry()
             info = self._make()
             host_key = self._provision()
             info = self._publish(info, host_key)
@@ -309,12 +312,16 @@ class _Creation:
         """Volumes, container, content, start."""
         context, wish = self.context, self.wish
         with context.steps.step("volumes") as step:
+            self._pending = True
             volumes = self._volumes()
+            self._pending = False
             step.detail = ", ".join(volumes)
         archive = self._content()
         refused: set[int] = set()
         for _ in range(PORT_ATTEMPTS):
             with context.steps.step("container") as step:
+                if refused:
+                    context.backend.remove(wish.alias)  # somebody was faster: take the next port
                 used = context.backend.ports_in_use()
                 port = choose_port(context.profile.ssh_start_port, used | refused)
                 self._pending = True
@@ -326,11 +333,9 @@ class _Creation:
             try:
                 with context.steps.step("start"):
                     context.backend.start(wish.alias)
+                    return context.backend.inspect(wish.alias)
             except PortInUse:
-                refused.add(port)  # somebody was faster: take the next one
-                context.backend.remove(wish.alias)
-                continue
-            return context.backend.inspect(wish.alias)
+                refused.add(port)
         raise BackendError(f"No port could be had for {wish.alias} in {PORT_ATTEMPTS} attempts.")
 
     def _volumes(self) -> dict[str, str]:
@@ -479,7 +484,10 @@ class _Creation:
     def _host_key(self, output: str) -> PublicKey:
         for line in output.splitlines():
             if line.startswith(_HOST_KEY_LINE):
-                return parse_public_key(line.removeprefix(_HOST_KEY_LINE).strip())
+                try:
+                    return parse_public_key(line.removeprefix(_HOST_KEY_LINE).strip())
+                except InvalidValue as error:
+                    raise ProvisionFailed(f"The container's host key is no key: {error.message}") from error
         raise ProvisionFailed("The container did not say its host key.")
 
     def _publish(self, info: ContainerInfo, host_key: PublicKey) -> ContainerInfo:
@@ -532,9 +540,11 @@ class _Creation:
         """Undo everything of this operation; the error to raise, which says if something was left."""
         with _shielded():
             try:
-                self._retract_entry()
-                # A BackendError is an answer; an interrupt or a lost connection is none.
-                self._clear(self.operation, wait=self._pending and not isinstance(error, BackendError))
+                try:
+                    self._retract_entry()
+                finally:
+                    # A BackendError is an answer; an interrupt or a lost connection is none.
+                    self._clear(self.operation, wait=self._pending and not isinstance(error, BackendError))
             except Exception as failure:  # noqa: BLE001 - the first error is the one to report
                 return self._left_behind(error, failure)
             self.journal.end()
@@ -548,7 +558,10 @@ class _Creation:
             f"Run the same l8s create again: it clears what was left of {self.wish.alias}",
             f"Or clear it away: l8s rm {self.wish.name}",
         )
-        first = error.message if isinstance(error, L8sError) else (str(error) or type(error).__name__)
+        if isinstance(error, L8sError):
+            first = error.message
+        else:
+            first = "Interrupted." if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         result = OutcomeUnknown(
             f"{first}\n\nTaking back what was made so far failed too: {reason.splitlines()[0] if reason else ''}",
             hints=hints,
@@ -563,7 +576,7 @@ class _Creation:
         context.known_hosts.forget(container_name(alias))
 
     def _clear(self, operation: str, *, wait: bool = False) -> None:
-        """Remove what carries the operation's id from the server. With ``wait``, a container may still appear."""
+        """Remove what carries the operation's id from the server. With ``wait``, something may still appear."""
         backend, wish = self.context.backend, self.wish
         deadline = time.monotonic() + (LATE_ANSWER if wait else 0)
         while True:
