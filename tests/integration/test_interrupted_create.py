@@ -11,6 +11,8 @@ import pytest
 from lab import Laptop, Server
 
 STEPS = ("check", "volumes", "container", "upload", "start", "provision", "ssh config", "login")
+# After each step, and at the beginning of those in which the server is left to itself.
+POINTS = [(step, "done") for step in STEPS] + [(step, "started") for step in ("container", "start", "provision")]
 DRIVER = Path(__file__).with_name("create_and_die.py")
 
 
@@ -33,8 +35,7 @@ def entries(laptop: Laptop) -> list[str]:
     return [line for line in lines if line.startswith("Host ")]
 
 
-@pytest.mark.parametrize("state", ["started", "done"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "state"), POINTS)
 def test_sigint(server: Server, laptop: Laptop, step: str, state: str) -> None:
     died = laptop.run(sys.executable, DRIVER, "x", str(int(signal.SIGINT)), step, state, check=False)
     if step != "check":
@@ -44,8 +45,7 @@ def test_sigint(server: Server, laptop: Laptop, step: str, state: str) -> None:
     converges(server, laptop)
 
 
-@pytest.mark.parametrize("state", ["started", "done"])
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("step", "state"), POINTS)
 def test_kill_9(server: Server, laptop: Laptop, step: str, state: str) -> None:
     died = laptop.run(sys.executable, DRIVER, "x", str(int(signal.SIGKILL)), step, state, check=False)
     assert died.returncode == -signal.SIGKILL
@@ -61,14 +61,14 @@ def converges(server: Server, laptop: Laptop) -> None:
 
 
 def test_the_command_says_130_and_that_nothing_is_left(server: Server, laptop: Laptop) -> None:
-    process = laptop.start("l8s", "create", "x")
-    assert process.stderr is not None
-    for line in process.stderr:
-        if "container" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    rest = process.stderr.read()
-    assert process.wait(timeout=60) == 130, rest
+    with laptop.start("l8s", "create", "x") as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "container" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+        assert process.wait(timeout=60) == 130, rest
     assert "nothing" in rest
     assert on_server(server) == ([], ["bystander"])
 
