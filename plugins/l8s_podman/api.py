@@ -77,18 +77,16 @@ class Dialer:
             try:
                 return ChannelSocket(self._link.streamlocal(self._path))
             except paramiko.ChannelException as error:
-                if error.code == 2:  # SSH_OPEN_CONNECT_FAILED
-                    raise socket_unavailable(self._path, self._why()) from error
-                # 1 is SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, 3 an unknown channel type: servers without forwarding.
+                # OpenSSH gives one code, 2, for a socket that cannot be reached and for forwarding that is forbidden.
+                reason = self._socket_problem() or self._dial_stdio_problem()
+                if reason:
+                    raise socket_unavailable(self._path, reason) from error
                 self._dial_stdio = True
-        reason = self._socket_problem()
-        if reason:
-            raise socket_unavailable(self._path, reason)
-        words = ["podman", "--url", f"unix://{self._path}", "system", "dial-stdio"]
-        return ChannelSocket(self._link.command(words))
+        return ChannelSocket(self._link.command(self._dial_stdio_words))
 
-    def _why(self) -> str:
-        return self._socket_problem() or "nothing listens on it"
+    @property
+    def _dial_stdio_words(self) -> list[str]:
+        return ["podman", "--url", f"unix://{self._path}", "system", "dial-stdio"]
 
     def _socket_problem(self) -> str:
         """What is wrong with the socket's file; "" when it looks right."""
@@ -96,12 +94,19 @@ class Dialer:
             'if [ ! -e "$1" ]; then echo missing; elif [ ! -S "$1" ]; then echo plain;'
             ' elif [ ! -r "$1" ] || [ ! -w "$1" ]; then echo denied; fi'
         )
-        verdict = self._link.run(["sh", "-c", script, "sh", self._path]).stdout.decode("ascii", "replace").strip()
+        said = self._link.run(["sh", "-c", script, "sh", self._path]).stdout.decode("ascii", "replace").split()
         return {
             "missing": "there is no such file, or the login user may not look into its directory",
             "plain": "it is a file, but not a socket",
             "denied": "the login user may not read and write it",
-        }.get(verdict, "")
+        }.get(said[-1] if said else "", "")  # a login script may print before
+
+    def _dial_stdio_problem(self) -> str:
+        """Why the fallback does not lead to the socket either; "" when it does. With its input at its end, it ends."""
+        ran = self._link.run(self._dial_stdio_words)
+        if ran.exit_code == 127:
+            return "the SSH server does not forward to it, and the login user has no podman to reach it with"
+        return "nothing listens on it" if ran.exit_code else ""
 
 
 class _Connection(HTTPConnection):

@@ -88,10 +88,13 @@ class PodmanBackend:
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
-        self._link = Link(profile)
-        self._dialer = Dialer(self._link, names.socket_path(profile.remote_socket))
-        self._api = PodmanAPI(self._link, self._dialer, where=profile.remote_host)
         self._restarts: bool | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        self._link = Link(self._profile)
+        self._dialer = Dialer(self._link, names.socket_path(self._profile.remote_socket))
+        self._api = PodmanAPI(self._link, self._dialer, where=self._profile.remote_host)
 
     # The connection
 
@@ -143,9 +146,10 @@ class PodmanBackend:
         )
 
     def close(self) -> None:
-        """Close the API's connections and the link."""
+        """Close the API's connections and the link; `open` makes new ones."""
         self._api.close()
         self._link.close()
+        self._reset()
 
     # Containers
 

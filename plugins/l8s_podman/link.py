@@ -52,6 +52,9 @@ AUTH_TIMEOUT = 30.0
 CHANNEL_TIMEOUT = 15.0
 """Seconds for the server to open a channel."""
 
+SESSION_PATIENCE = 1.0
+"""Seconds to ask again when the server has no session left."""
+
 # A server's text reaches paramiko's log as it is, and without any handler logging prints warnings to stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -247,7 +250,9 @@ class Link:
                 continue
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if sys.platform == "linux":
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)  # milliseconds
+                # Milliseconds that what was sent may stay unacknowledged. The watchdog of the transport judges by what
+                # comes in; this notices a line on which only the other direction works.
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 12_000)
             return connected, address
         raise ssh_connection_failed(hop.user, hop.host, hop.port, "; ".join(failures))
 
@@ -302,9 +307,20 @@ class Link:
     def command(self, words: Sequence[str]) -> paramiko.Channel:
         """A channel on which a command of the server runs; each word is quoted for the login shell."""
         self.requests += 1
-        channel = self.transport().open_session(timeout=CHANNEL_TIMEOUT)
+        channel = self._session()
         channel.exec_command(names.shell_words(words))
         return channel
+
+    def _session(self) -> paramiko.Channel:
+        """A channel for a command. sshd frees a session a moment after it was closed, and has few (MaxSessions)."""
+        end = time.monotonic() + SESSION_PATIENCE
+        while True:
+            try:
+                return self.transport().open_session(timeout=CHANNEL_TIMEOUT)
+            except paramiko.ChannelException:
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(0.05)
 
     def run(self, words: Sequence[str], *, timeout: float = 15.0, limit: int = 1024 * 1024) -> Ran:
         """Run a command on the server to its end. At most ``limit`` bytes of each stream are kept.

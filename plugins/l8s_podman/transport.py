@@ -9,6 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any, cast
 
 import paramiko
@@ -57,6 +59,8 @@ class SSHTransport(paramiko.Transport):
         self._watched = sock
         self._on_authenticate = on_authenticate
         self._opening = threading.local()
+        self._outgoing: SimpleQueue[tuple[Message, Future[None]] | None] = SimpleQueue()
+        threading.Thread(target=self._send_outgoing, name="l8s-send", daemon=True).start()
         self.died_silent = False
         """Whether the connection was given up because the server stopped answering."""
 
@@ -86,7 +90,42 @@ class SSHTransport(paramiko.Transport):
             data.add_string(path)
             data.add_string("")
             data.add_int(0)
-        super()._send_user_message(data)  # type: ignore[misc]  # the stubs leave private methods out
+        if threading.current_thread() is threading.main_thread():
+            self._send_from_elsewhere(data)
+        else:
+            super()._send_user_message(data)  # type: ignore[misc]  # the stubs leave private methods out
+
+    def _send_from_elsewhere(self, data: Message) -> None:
+        """Let the sending thread send, and wait until it has.
+
+        Ctrl-C strikes the main thread, wherever it is: in the middle of a packet it would leave half of it on the
+        wire, and with that the connection broken just when things must be taken back.
+        """
+        if not self.is_active():
+            raise EOFError("the SSH connection is closed")
+        sent: Future[None] = Future()
+        self._outgoing.put((data, sent))
+        while True:
+            try:
+                return sent.result(timeout=1.0)
+            except TimeoutError:
+                if not self.is_active():
+                    raise EOFError("the SSH connection was closed while sending") from None
+
+    def _send_outgoing(self) -> None:
+        while (item := self._outgoing.get()) is not None:
+            message, sent = item
+            try:
+                super()._send_user_message(message)  # type: ignore[misc]
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
+
+    def close(self) -> None:
+        """Close the connection and end the sending thread."""
+        super().close()
+        self._outgoing.put(None)
 
     def watch(self) -> None:
         """Start noticing a silent server: two daemon threads, one that asks and one that judges.
@@ -100,8 +139,10 @@ class SSHTransport(paramiko.Transport):
         return time.monotonic() - self._watched.last_received
 
     def _ask(self) -> None:
+        asked = 0.0
         while self.is_active():
-            if self._silence() >= PING_INTERVAL:
+            if min(self._silence(), time.monotonic() - asked) >= PING_INTERVAL:
+                asked = time.monotonic()
                 request = Message()
                 request.add_byte(cMSG_GLOBAL_REQUEST)
                 request.add_string("keepalive@openssh.com")
@@ -110,7 +151,7 @@ class SSHTransport(paramiko.Transport):
                     self._send_user_message(request)
                 except (OSError, EOFError, paramiko.SSHException):
                     return
-            self._sleep(PING_INTERVAL)
+            self._sleep(0.5)
 
     def _judge(self) -> None:
         while self.is_active():
