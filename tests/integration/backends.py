@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from lab import Laptop, Run, Server
+
 from l8s_core.contracts import RemoteBackend
 from l8s_core.model import ContainerRequest, Profile
 from l8s_core.steps import Steps

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from backends import fresh_laptop, idle_container, opened, profile_for
 from lab import Run, Server
+
 from l8s_core.errors import BackendError, ContainerNotFound, ContainerNotRunning, ExecTimeout
 from l8s_core.model import StreamName
 from l8s_podman.backend import PodmanBackend
@@ -197,7 +198,7 @@ def test_ctrl_c_while_waiting_stops_the_command(backend: PodmanBackend, containe
 def test_no_command_runs_in_a_stopped_container(backend: PodmanBackend, image: str) -> None:
     with idle_container(backend, image) as name:
         backend.stop(name, grace=3)
-        with pytest.raises(ContainerNotRunning, match="state: (exited|stopped)") as raised:
+        with pytest.raises(ContainerNotRunning, match=r"state: (exited|stopped)") as raised:
             backend.exec(name, ["true"])
         assert f"l8s start {name}" in " ".join(raised.value.hints)
 
@@ -212,9 +213,7 @@ def test_a_user_who_is_not_there_is_podmans_error(backend: PodmanBackend, contai
         backend.exec(container, ["true"], user="nosuchuser")
 
 
-def test_twenty_commands_leave_no_process_and_no_thread(
-    backend: PodmanBackend, container: str, server: Server
-) -> None:
+def test_twenty_commands_leave_no_process_and_no_thread(backend: PodmanBackend, container: str, server: Server) -> None:
     backend.exec(container, ["true"])
     before = {thread.name for thread in threading.enumerate()}
     for _ in range(20):

@@ -1,0 +1,371 @@
+"""The one SSH connection on real servers: what it refuses, the ways around, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from backends import at_laptop, idle_container, opened, profile_for
+from lab import Laptop, Server
+
+from l8s_core.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    HostKeyRejected,
+    OutcomeUnknown,
+    SocketUnavailable,
+)
+from l8s_core.known_hosts import KnownHosts, server_name
+from l8s_core.model import Profile, PublicKey, Step, StreamName
+from l8s_core.steps import Steps
+from l8s_podman.backend import PodmanBackend
+
+INNER = "10.213.255.1"
+"""An address that only the server itself has."""
+
+USER = "l8stest"
+"""A login user of the server who is not root."""
+
+
+@frozen
+class SSHD:
+    """A second sshd on the server, with a configuration of its own."""
+
+    server: Server
+    address: str
+    port: int
+    host_key: PublicKey
+    directory: str
+
+    @property
+    def log(self) -> str:
+        return self.server.run(f"cat {self.directory}/log").stdout
+
+    @property
+    def sessions(self) -> list[str]:
+        """The pids of the processes that hold its connections."""
+        found = self.server.run(
+            f"ss -Htnp state established '( sport = :{self.port} )' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u"
+        )
+        return found.stdout.split()
+
+    def signal(self, name: str) -> None:
+        """Send a signal to each of its sessions."""
+        self.server.run(f"kill -{name} {' '.join(self.sessions)}")
+
+
+MakeSSHD = Callable[..., SSHD]
+
+
+@pytest.fixture
+def here(laptop: Laptop, server: Server) -> Iterator[Laptop]:
+    """This process on the laptop, which trusts the server."""
+    laptop.trust(server)
+    with at_laptop(laptop):
+        yield laptop
+
+
+@pytest.fixture
+def make_sshd(server: Server) -> Iterator[MakeSSHD]:
+    """Starts further sshds on the server: ``make_sshd(port, *configuration lines)``."""
+    made: list[str] = []
+
+    def make(port: int, *lines: str, address: str | None = None) -> SSHD:
+        directory = server.run("mkdir -p /run/sshd; mktemp -d /tmp/l8s-sshd-XXXXXX").stdout.strip()
+        made.append(directory)
+        server.run(f"ssh-keygen -q -t ed25519 -N '' -f {directory}/key")
+        config = (
+            f"ListenAddress {address or server.host}:{port}",
+            f"HostKey {directory}/key",
+            f"PidFile {directory}/pid",
+            "LogLevel DEBUG1",
+            *lines,
+        )
+        server.run(f"cat > {directory}/config", input="\n".join(config) + "\n")
+        server.run(f"/usr/sbin/sshd -f {directory}/config -E {directory}/log")
+        kind, encoded = server.run(f"cat {directory}/key.pub").stdout.split()[:2]
+        return SSHD(server, address or server.host, port, PublicKey(kind, encoded), directory)
+
+    yield make
+    for directory in made:
+        server.run(
+            f"pid=$(cat {directory}/pid); port=$(sed -n 's/^ListenAddress.*://p' {directory}/config); kill $pid;"
+            f" for p in $(ss -Htnp state established \"( sport = :$port )\" | grep -o 'pid=[0-9]*' | cut -d= -f2);"
+            f" do [ $port = 22 ] || kill -KILL $p; done; rm -rf {directory}",
+            check=False,
+        )
+
+
+@pytest.fixture
+def user(server: Server) -> Iterator[str]:
+    """`USER` on the server, whose login shell prints something first."""
+    server.run(
+        f"useradd -m -s /bin/bash {USER} && cp -r /root/.ssh /home/{USER}/ &&"
+        f" echo 'echo Welcome; echo to this server' > /home/{USER}/.bashrc && chown -R {USER}: /home/{USER}"
+    )
+    yield USER
+    server.run(f"loginctl terminate-user {USER}; pkill -KILL -u {USER}; userdel -rf {USER}", check=False)
+
+
+def trust(sshd: SSHD) -> None:
+    KnownHosts().pin(server_name(sshd.address, sshd.port), [sshd.host_key])
+
+
+def settled(count: Callable[[], int], wanted: int) -> int:
+    """What ``count`` says once it is ``wanted``, or after five seconds."""
+    deadline = time.monotonic() + 5
+    while count() != wanted and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return count()
+
+
+# Ways to the socket
+
+
+@pytest.mark.parametrize("setting", ["AllowStreamLocalForwarding no", "DisableForwarding yes"])
+def test_a_server_that_forbids_forwarding(
+    here: Laptop, server: Server, image: str, make_sshd: MakeSSHD, setting: str
+) -> None:
+    sshd = make_sshd(2022, setting)
+    trust(sshd)
+    seen: list[Step] = []
+    with opened(profile_for(server, remote_port=2022)) as backend:
+        backend.facts(Steps(seen.append))
+        assert "podman system dial-stdio" in next(step.detail for step in seen if step.state == "done")
+        with idle_container(backend, image) as name:
+            assert name in [info.name for info in backend.list({"l8s-test": name})]
+            data = bytes(range(256)) * 4000
+            result = backend.exec(name, ["sh", "-c", "cat; printf err >&2; exit 3"], stdin=data, timeout=30)
+            assert (result.exit_code, result.stderr_bytes) == (3, b"err")
+            assert result.stdout_bytes == data
+
+
+def test_a_server_that_allows_one_session(here: Laptop, server: Server, image: str, make_sshd: MakeSSHD) -> None:
+    trust(make_sshd(2022, "MaxSessions 1"))
+    with opened(profile_for(server, remote_port=2022)) as backend, idle_container(backend, image) as name:
+        for _ in range(3):
+            assert backend.machine().boot_id
+            assert backend.exec(name, ["echo", "fine"], timeout=30).stdout == "fine\n"
+            assert 22 in backend.ports_in_use()
+
+
+def test_four_things_that_can_be_wrong_with_the_socket(here: Laptop, server: Server, user: str) -> None:
+    dead = "/run/l8s-test-dead.sock"
+    server.run(
+        f"perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => \"{dead}\", Listen => 1)'; chmod 600 {dead}"
+    )
+    try:
+        said = {
+            "missing": said_of(profile_for(server, remote_socket="/run/l8s-test-missing.sock")),
+            "plain": said_of(profile_for(server, remote_socket="/etc/passwd")),
+            "denied": said_of(profile_for(server, remote_socket=dead, remote_user=user)),
+            "dead": said_of(profile_for(server, remote_socket=dead)),
+        }
+    finally:
+        server.run(f"rm {dead}")
+    assert "there is no such file" in said["missing"]
+    assert "not a socket" in said["plain"]
+    assert "may not read and write it" in said["denied"]
+    assert "nothing listens on it" in said["dead"]
+
+
+def said_of(profile: Profile) -> str:
+    """What the attempt to use the profile's socket says."""
+    with opened(profile) as backend, pytest.raises(SocketUnavailable) as raised:
+        backend.list({})
+    assert raised.value.exit_code == 7
+    assert raised.value.message.startswith("Podman socket not accessible on remote server.")
+    assert profile.remote_socket in raised.value.message
+    return raised.value.message
+
+
+def test_the_machine_is_read_past_a_talkative_login(here: Laptop, server: Server, user: str) -> None:
+    boot_id, kernel = server.run("cat /proc/sys/kernel/random/boot_id; uname -rv").stdout.splitlines()
+    with opened(profile_for(server, remote_user=user)) as backend:
+        machine = backend.machine()
+    assert (machine.boot_id, machine.kernel) == (boot_id, kernel)
+    assert machine.process_start is not None
+
+
+# Who the server is
+
+
+def test_a_changed_host_key_ends_it_before_anything_is_said(here: Laptop, server: Server, make_sshd: MakeSSHD) -> None:
+    sshd = make_sshd(2022)
+    KnownHosts().pin(server_name(server.host, 2022), [server.host_key])
+    with pytest.raises(HostKeyRejected) as raised:
+        PodmanBackend(profile_for(server, remote_port=2022)).open(Steps())
+    error = raised.value
+    assert (error.reason, error.exit_code, error.step) == ("changed", 5, "host key")
+    assert error.expected == (server.host_key.fingerprint,)
+    assert sshd.host_key.fingerprint in error.message
+    log = sshd.log
+    assert "KEX done" in log
+    assert "userauth" not in log
+    assert "Accepted" not in log
+
+
+def test_an_unknown_host_key_is_not_accepted(here: Laptop, server: Server, make_sshd: MakeSSHD) -> None:
+    sshd = make_sshd(2022)
+    with pytest.raises(HostKeyRejected) as raised:
+        PodmanBackend(profile_for(server, remote_port=2022)).open(Steps())
+    error = raised.value
+    assert (error.reason, error.key_base64) == ("unknown", sshd.host_key.base64)
+    assert error.host == f"[{server.host}]:2022"
+    assert "userauth" not in sshd.log
+    assert KnownHosts().keys(error.host) == ()
+
+
+def test_a_user_who_may_not_log_in(here: Laptop, server: Server) -> None:
+    with pytest.raises(AuthenticationFailed) as raised:
+        PodmanBackend(profile_for(server, remote_user="nosuchuser")).open(Steps())
+    assert raised.value.exit_code == 6
+    assert raised.value.step == "authentication"
+
+
+# Jump hosts
+
+
+def test_a_server_behind_a_jump_host(here: Laptop, server: Server, image: str, make_sshd: MakeSSHD) -> None:
+    server.run(f"ip addr add {INNER}/32 dev lo")
+    try:
+        inner = make_sshd(2022, address=INNER)
+        here.ssh_config.write_text(
+            f"Host inner\n  HostName {INNER}\n  Port 2022\n  ProxyJump outer\n"
+            f"Host outer\n  HostName {server.host}\n  User root\n"
+        )
+        profile = profile_for(server, remote_host="inner")
+
+        with pytest.raises(HostKeyRejected) as raised:  # the jump host's key is no warrant for the server's
+            PodmanBackend(profile).open(Steps())
+        assert raised.value.host == f"[{INNER}]:2022"
+
+        trust(inner)
+        backend = PodmanBackend(profile)
+        try:
+            endpoint = backend.open(Steps())
+            assert (endpoint.host, endpoint.port, endpoint.address) == (INNER, 2022, "")
+            assert endpoint.jump == f"root@{server.host}"
+            with idle_container(backend, image) as name:
+                assert [info.name for info in backend.list({"l8s-test": name})] == [name]
+                data = bytes(range(256)) * 4000
+                assert backend.exec(name, ["cat"], stdin=data, timeout=30).stdout_bytes == data
+        finally:
+            backend.close()
+
+        KnownHosts().pin(server.host, [inner.host_key])
+        with pytest.raises(HostKeyRejected) as raised:
+            PodmanBackend(profile).open(Steps())
+        assert (raised.value.host, raised.value.reason) == (server.host, "changed")
+        assert raised.value.step == f"host key of jump host {server.host}"
+    finally:
+        server.run(f"ip addr del {INNER}/32 dev lo")
+
+
+def test_a_jump_host_that_leads_nowhere(here: Laptop, server: Server) -> None:
+    here.ssh_config.write_text(f"Host inner\n  HostName {INNER}\n  ProxyJump root@{server.host}\n")
+    began = time.monotonic()
+    with pytest.raises(ConnectionFailed, match="the jump host says") as raised:
+        PodmanBackend(profile_for(server, remote_host="inner")).open(Steps())
+    assert raised.value.exit_code == 4
+    assert time.monotonic() - began < 20
+
+
+def test_a_proxy_command_is_refused_and_not_run(here: Laptop, server: Server) -> None:
+    mark = here.home / "it-ran"
+    here.ssh_config.write_text(f"Host box\n  HostName {server.host}\n  ProxyCommand touch {mark}\n")
+    with pytest.raises(ConnectionFailed, match="ProxyCommand"):
+        PodmanBackend(profile_for(server, remote_host="box")).open(Steps())
+    assert not mark.exists()
+
+
+# How it ends
+
+
+def test_a_server_that_falls_silent_is_noticed(here: Laptop, server: Server, image: str, make_sshd: MakeSSHD) -> None:
+    frozen_sshd, dropped = make_sshd(2022), make_sshd(2023)
+    for sshd in (frozen_sshd, dropped):
+        trust(sshd)
+    rule = "-p tcp --dport 2023 -j DROP"
+    with (
+        opened(profile_for(server)) as third,
+        idle_container(third, image) as name,
+        opened(profile_for(server, remote_port=2022)) as first,
+        opened(profile_for(server, remote_port=2023)) as second,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        running = threading.Barrier(3)
+
+        def tell(stream: StreamName, data: bytes) -> None:
+            running.wait(30)
+
+        def wait_for_the_end(backend: PodmanBackend) -> tuple[OutcomeUnknown, float]:
+            with pytest.raises(OutcomeUnknown) as raised:
+                backend.exec(name, ["sh", "-c", "echo running; sleep 600"], on_output=tell)
+            return raised.value, time.monotonic()
+
+        futures = [pool.submit(wait_for_the_end, backend) for backend in (first, second)]
+        running.wait(30)
+        frozen_sshd.signal("STOP")
+        server.run(f"iptables -I INPUT {rule}")
+        began = time.monotonic()
+        try:
+            for future in futures:
+                error, ended = future.result(timeout=60)
+                assert ended - began < 20
+                assert server.host in error.message
+            # and from now on nothing waits
+            for backend in (first, second):
+                asked = time.monotonic()
+                with pytest.raises(ConnectionFailed):
+                    backend.list({})
+                with pytest.raises(ConnectionFailed):
+                    backend.remove("l8s-test-nobody")  # nothing was sent, so nothing is unknown
+                assert time.monotonic() - asked < 1
+        finally:
+            server.run(f"iptables -D INPUT {rule}")
+
+
+def test_a_connection_that_is_closed_is_noticed_at_once(
+    here: Laptop, server: Server, image: str, make_sshd: MakeSSHD
+) -> None:
+    sshd = make_sshd(2022)
+    trust(sshd)
+    with (
+        opened(profile_for(server)) as other,
+        idle_container(other, image) as name,
+        opened(profile_for(server, remote_port=2022)) as backend,
+    ):
+        threading.Timer(1.0, sshd.signal, ("KILL",)).start()
+        began = time.monotonic()
+        with pytest.raises(OutcomeUnknown, match="l8s-test-"):
+            backend.exec(name, ["sleep", "600"])
+        assert time.monotonic() - began < 5
+
+
+def test_many_lists_are_one_channel_and_leave_nothing(here: Laptop, server: Server) -> None:
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    threads, open_files = threading.active_count(), files()
+    with opened(profile_for(server)) as backend:
+        for _ in range(25):
+            backend.list({})
+        assert backend._link.requests <= 2
+        assert files() <= open_files + 4
+    assert settled(threading.active_count, threads) == threads
+    assert settled(files, open_files) == open_files
+
+
+def test_a_refused_connection_leaves_nothing(here: Laptop, server: Server) -> None:
+    threads = threading.active_count()
+    KnownHosts().forget(server.host)
+    for _ in range(5):
+        with pytest.raises(HostKeyRejected):
+            PodmanBackend(profile_for(server)).open(Steps())
+    assert settled(threading.active_count, threads) == threads
