@@ -139,7 +139,12 @@ class Laptop:
             writer=Watched("writer", self.writer, self.faults),  # type: ignore[arg-type]
             known_hosts=Watched("known_hosts", self.known_hosts, self.faults),  # type: ignore[arg-type]
             steps=Steps(lambda step: self.steps.append(f"{step.name} {step.state}")),
+            reconnect=self.reconnect,
         )
+
+    def reconnect(self) -> None:
+        self.backend.close()
+        self.backend.open(Steps())
 
     def create(self, spec: ContainerSpec = SPEC) -> ContainerInfo:
         return provision.create(self.context, provision.validated(spec, self.profile))
@@ -402,9 +407,7 @@ def test_progress_is_handed_on_and_standard_output_is_not(laptop: Laptop) -> Non
 def test_ports_that_anything_holds_are_passed_over(laptop: Laptop) -> None:
     laptop.server.listeners |= {2200, 2202}
     stopped = laptop.server.add_container(
-        ContainerRequest(
-            name="foreign", image="i", hostname="f", command=(), labels={}, ports={2201: 80}, volumes={}
-        )
+        ContainerRequest(name="foreign", image="i", hostname="f", command=(), labels={}, ports={2201: 80}, volumes={})
     )
     assert stopped.state == "created"
     assert laptop.create().ssh_port == 2203
@@ -506,9 +509,7 @@ def test_a_missing_image_is_said_at_its_step(laptop: Laptop) -> None:
 
 def _foreign(server: FakeServer, name: str = "dev-myapp", **labels: str) -> FakeContainer:
     return server.add_container(
-        ContainerRequest(
-            name=name, image="i", hostname="f", command=(), labels=labels, ports={2200: 22}, volumes={}
-        )
+        ContainerRequest(name=name, image="i", hostname="f", command=(), labels=labels, ports={2200: 22}, volumes={})
     )
 
 
@@ -738,7 +739,7 @@ def test_a_published_container_is_finished_only_for_the_same_repository(monkeypa
 )
 def test_a_rollback_that_fails_too_says_what_to_run(laptop: Laptop, first: BaseException, words: str) -> None:
     laptop.backend.fail("upload", first)
-    laptop.backend.fail("remove", HostUnreachable("the line is dead\nsecond line"), times=1)
+    laptop.backend.fail("remove", HostUnreachable("the line is dead\nsecond line"), times=2)
     with pytest.raises(OutcomeUnknown) as caught:
         laptop.create()
     assert words in caught.value.message
@@ -751,9 +752,35 @@ def test_a_rollback_that_fails_too_says_what_to_run(laptop: Laptop, first: BaseE
     laptop.assert_whole()
 
 
+@pytest.mark.parametrize("loss", [HostUnreachable("the line is dead"), OutcomeUnknown("no answer")])
+def test_things_are_taken_back_over_a_new_connection_when_the_old_one_is_broken(laptop: Laptop, loss: L8sError) -> None:
+    laptop.backend.fail("upload", loss)
+
+    def broken_until_reconnected(call: Any) -> None:
+        methods = [done.method for done in laptop.backend.calls]
+        if "upload" in methods and "close" not in methods and call.method != "upload":
+            raise loss
+
+    laptop.backend.on_call(broken_until_reconnected)
+    before = laptop.state()
+    with pytest.raises(type(loss)) as caught:
+        laptop.create()
+    assert caught.value is loss
+    assert laptop.state() == before
+    assert [call.method for call in laptop.backend.calls].count("open") == 2
+
+
+def test_an_error_that_is_no_broken_connection_does_not_reconnect(laptop: Laptop) -> None:
+    laptop.backend.fail("upload", BackendError("no space left"))
+    laptop.backend.fail("remove", BackendError("busy"))
+    with pytest.raises(OutcomeUnknown, match="busy"):
+        laptop.create()
+    assert [call.method for call in laptop.backend.calls].count("open") == 1
+
+
 def test_the_step_survives_a_failed_rollback(laptop: Laptop) -> None:
     laptop.backend.fail("upload", BackendError("no space left"))
-    laptop.backend.fail("remove", HostUnreachable("the line is dead"))
+    laptop.backend.fail("remove", HostUnreachable("the line is dead"), times=2)
     with pytest.raises(OutcomeUnknown) as caught:
         laptop.create()
     assert caught.value.step == "upload"
