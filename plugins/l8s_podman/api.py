@@ -23,6 +23,7 @@ from l8s_core.errors import BackendError, ConnectionFailed, socket_unavailable
 from l8s_podman.link import Link
 from l8s_podman.streams import ChannelSocket
 from l8s_podman.translate import translated
+from l8s_podman.uninterrupted import to_the_end
 
 API_VERSION = "4.0.0"
 """The version in the URLs: the oldest that is supported, which every later Podman still answers."""
@@ -210,7 +211,11 @@ class PodmanAPI:
             }
             if payload is not None:
                 options["data"] = payload
-            response: APIResponse = send(path, **options)  # type: ignore[no-untyped-call]
+            response: APIResponse = (
+                send(path, **options)  # type: ignore[no-untyped-call]
+                if method == "GET"
+                else to_the_end(lambda: send(path, **options), abandoned=lambda late: late.close())  # type: ignore[no-untyped-call]
+            )
         self._check_version(response)
         if response.status_code >= 400 and response.status_code not in allowed:
             with self._translated(doing, write=False):
@@ -250,8 +255,9 @@ class PodmanAPI:
             "Upgrade: tcp\r\n"
             f"Content-Length: {len(payload)}\r\n\r\n"
         )
-        stream = self._dialer.open()
-        with self._translated(doing, write=True):
+
+        def send() -> tuple[ChannelSocket, Any]:
+            stream = self._dialer.open()
             reader = None
             try:
                 stream.settimeout(REQUEST_TIMEOUT)
@@ -268,7 +274,15 @@ class PodmanAPI:
                     reader.close()
                 stream.close()
                 raise
-        return stream, reader
+            return stream, reader
+
+        def close(opened: tuple[ChannelSocket, Any]) -> None:
+            stream, reader = opened
+            reader.close()
+            stream.close()
+
+        with self._translated(doing, write=True):
+            return to_the_end(send, abandoned=close)
 
     def close(self) -> None:
         """Close every HTTP connection; the link stays."""

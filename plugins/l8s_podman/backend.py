@@ -55,6 +55,9 @@ BUILD_TIMEOUT = 1800.0
 TRANSFER_TIMEOUT = 300.0
 """Seconds between two pieces of an upload's or download's answer."""
 
+REMOVE_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds before a removal is tried again because something in Podman still uses the container's storage."""
+
 STOP_TIMEOUT = 15.0
 """Seconds for the command that stops another one."""
 
@@ -80,6 +83,7 @@ _IDENTITY_SCRIPT = "; ".join(
 Every line says what it is: what cannot be read stays empty, and a login script that prints does no harm."""
 
 _PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
+_STORAGE_BUSY = re.compile(r"directory not empty|device or resource busy|cleaning up storage", re.IGNORECASE)
 _NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
 
 
@@ -193,6 +197,11 @@ class PodmanBackend:
                     f"The server has a container named {request.name} already.",
                     hints=("See what there is: l8s list",),
                 ) from error
+            if "external entity" in error.reason:
+                raise ContainerExists(
+                    f"Podman on {self._api.where} holds storage of an earlier {request.name} that it did not clear.",
+                    hints=(f"On the server, run: podman rm --force --storage {request.name}",),
+                ) from error
             if not self._image_exists(request.image):
                 raise ImageNotFound(
                     f"The server does not have the image {request.image}.",
@@ -236,6 +245,16 @@ class PodmanBackend:
 
     def remove(self, name: str) -> bool:
         """Remove a container but none of its named volumes; whether there was one."""
+        for pause in REMOVE_PAUSES:
+            try:
+                return self._remove(name)
+            except RequestFailed as error:
+                if not _STORAGE_BUSY.search(error.reason):
+                    raise
+                time.sleep(pause)
+        return self._remove(name)
+
+    def _remove(self, name: str) -> bool:
         response = self._api.request(
             "DELETE",
             f"/containers/{_q(name)}",

@@ -43,6 +43,11 @@ def translate(error: Exception, *, doing: str, write: bool, where: str, link_dea
     """
     if isinstance(error, L8sError):
         return error
+    if isinstance(error, paramiko.ChannelException) and not link_dead:
+        return ConnectionFailed(
+            f"{where} refused another channel on the SSH connection while {doing}: {_reason(error)}",
+            hints=("Look at MaxSessions in the server's /etc/ssh/sshd_config", "Run the command again"),
+        )
     timed_out = isinstance(error, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError))
     lost = (
         link_dead

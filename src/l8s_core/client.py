@@ -361,7 +361,12 @@ class Client:
             writer=writer,
             known_hosts=self._session.known_hosts,
             steps=Steps(on_step),
+            reconnect=self._reconnect,
         )
+
+    def _reconnect(self) -> None:
+        self.close()
+        self.open()
 
     @contextmanager
     def _operation(self, kind: OperationKind, target: str = "", *, spec: ContainerSpec | None = None) -> Iterator[None]:

@@ -33,8 +33,8 @@ from l8s_core.steps import Steps
 class RemoteBackend(Protocol):
     """Primitives on one server. What makes a container an l8s container is `l8s_core.provision`'s business.
 
-    A backend is constructed without I/O, opened once, and closed once. Containers and volumes are named by their
-    full names on the server. The methods may be called from one thread at a time.
+    A backend is constructed without I/O, opened, and closed; after that it may be opened again. Containers and volumes
+    are named by their full names on the server. The methods may be called from one thread at a time.
     """
 
     def open(self, steps: Steps) -> Endpoint:

@@ -31,7 +31,7 @@ def structured_options(profile: Profile, options_type: type[T]) -> T:
         problems = "\n".join(f"  {text}" for text in transform_error(error, path="options"))
         where = profile.sources.get("options", f"profile {profile.name}")
         raise ConfigError(
-            f"The options of profile {profile.name} are not what the backend {profile.backend} takes ({where}):\n{problems}",
+            f"The backend {profile.backend} does not take the options of profile {profile.name} ({where}):\n{problems}",
             hints=("See what is set: l8s profile show", "See which plugin has the backend: l8s plugins"),
         ) from error
 

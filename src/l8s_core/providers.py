@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class BackendProvider:
-    """A backend by name. ``options_type`` is an attrs class that the profile's ``options`` must fit (None: it takes none);
-    the factory gets its value with `l8s_core.options.structured_options`.
+    """A backend by name.
+
+    ``options_type`` is an attrs class that the profile's ``options`` must fit (None: it takes none); the factory gets
+    its value with `l8s_core.options.structured_options`.
 
     ``factory`` constructs without I/O; `RemoteBackend.open` connects.
     """

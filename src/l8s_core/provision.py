@@ -15,7 +15,7 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 
@@ -27,6 +27,7 @@ from l8s_core.contracts import RemoteBackend, SSHConfigWriter
 from l8s_core.errors import (
     BackendError,
     ConfigError,
+    ConnectionFailed,
     ContainerExists,
     ContainerNotFound,
     GitError,
@@ -103,6 +104,8 @@ class Context:
     writer: SSHConfigWriter
     known_hosts: KnownHosts
     steps: Steps
+    reconnect: Callable[[], None]
+    """Replaces a broken connection of the backend by a new one, with all that belongs to connecting."""
 
 
 @frozen(kw_only=True)
@@ -544,7 +547,7 @@ class _Creation:
                     self._retract_entry()
                 finally:
                     # A BackendError is an answer; an interrupt or a lost connection is none.
-                    self._clear(self.operation, wait=self._pending and not isinstance(error, BackendError))
+                    self._clear_surely(wait=self._pending and not isinstance(error, BackendError))
             except Exception as failure:  # noqa: BLE001 - the first error is the one to report
                 return self._left_behind(error, failure)
             self.journal.end()
@@ -574,6 +577,14 @@ class _Creation:
         if any(block.alias == alias for block in context.writer.blocks()):
             context.writer.apply(context.writer.plan(remove=[alias]))
         context.known_hosts.forget(container_name(alias))
+
+    def _clear_surely(self, *, wait: bool) -> None:
+        """Remove what this operation made, over a new connection if the old one is broken."""
+        try:
+            self._clear(self.operation, wait=wait)
+        except (ConnectionFailed, OutcomeUnknown):
+            self.context.reconnect()
+            self._clear(self.operation, wait=wait)
 
     def _clear(self, operation: str, *, wait: bool = False) -> None:
         """Remove what carries the operation's id from the server. With ``wait``, something may still appear."""

@@ -74,7 +74,8 @@ def test_the_command_says_130_and_that_nothing_is_left(server: Server, laptop: L
 
 
 def test_a_published_container_is_never_made_anew(server: Server, laptop: Laptop) -> None:
-    laptop.run(sys.executable, DRIVER, "x", str(int(signal.SIGKILL)), "login", "done", check=False)
+    died = laptop.run(sys.executable, DRIVER, "x", str(int(signal.SIGKILL)), "login", "done", check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
     laptop.ssh("dev-x", "echo precious > ~/note")
     laptop.l8s("create", "x")
     assert laptop.ssh("dev-x", "cat ~/note").stdout == "precious\n"
