@@ -26,6 +26,9 @@ _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _JUMPS = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:@,\[\]-]*")
 """Without the ``ssh://`` form, which OpenSSH accepts in some places of the list only (seen with 9.2)."""
 _PLAIN = re.compile(r"[A-Za-z0-9./_+,:@%~-]+")
+_DIRECT = "none"
+"""What ssh calls a connection without a jump host (ssh_config(5), ProxyJump)."""
+
 _PINNED = "#UserKnownHostsFile"
 """Keeps the name of the known_hosts file in an entry that does not use it."""
 
@@ -87,7 +90,7 @@ class _Entry:
                 host_key_alias=settings["HostKeyAlias"],
                 known_hosts_file=_without_tokens(settings["UserKnownHostsFile" if checking else _PINNED]),
                 identity_file=_without_tokens(settings.get("IdentityFile", "")),
-                proxy_jump=settings.get("ProxyJump", ""),
+                proxy_jump="" if settings.get("ProxyJump", _DIRECT) == _DIRECT else settings["ProxyJump"],
                 host_key_checking=checking,
                 forward_agent=settings.get("ForwardAgent") == "yes",
             )
@@ -126,8 +129,9 @@ def _entry(block: HostBlock, place: Multiplexing) -> str:
     if block.identity_file:
         lines += ["IdentitiesOnly yes", f"IdentityFile {_path(block.identity_file)}"]
     lines += ["PasswordAuthentication no", f"ForwardAgent {'yes' if block.forward_agent else 'no'}"]
-    if block.proxy_jump:
-        lines.append(f"ProxyJump {block.proxy_jump}")
+    # What the user's "Host *" says of these is meant for machines that the user trusts, and would go for containers too.
+    lines += ["ForwardX11 no", "Tunnel no", "PermitLocalCommand no", "RemoteCommand none"]
+    lines.append(f"ProxyJump {block.proxy_jump or _DIRECT}")
     lines += ["ServerAliveInterval 15", "ServerAliveCountMax 3"]
     if place.guarded:
         own = f"test -d {place.directory} && test -O {place.directory} && test ! -L {place.directory}"

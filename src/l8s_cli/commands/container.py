@@ -125,10 +125,11 @@ def create(
         data, ssh_lines = _with_ssh(client, container.info)
     run.out.data("container", data, f"Created {container.name}.\n\n{tables.facts(ssh_lines)}")
     run.out.note()
+    flag = f" --profile {run.profile}" if run.profile else ""
     run.out.note("Next:")
     run.out.note(f"  ssh {container.alias}")
-    run.out.note(f"  l8s exec {container.name} -- uname -a")
-    run.out.note(f"  l8s remote add {container.name}     (in a git repository: push to the container)")
+    run.out.note(f"  l8s exec{flag} {container.name} -- uname -a")
+    run.out.note(f"  l8s remote add{flag} {container.name}     (in a git repository: push to the container)")
 
 
 @click.command(
@@ -242,7 +243,7 @@ def start(run: Invocation, names_: tuple[str, ...]) -> None:
 def stop(run: Invocation, names_: tuple[str, ...]) -> None:
     """Stop running containers.
 
-    Their volumes, ports and ssh entries stay. A stopped container stays stopped when the server reboots.
+    Their volumes, ports and ssh entries stay. When the server reboots, stopped containers are started too.
     """
     _for_each(run, names_, lambda client, name: client.stop(name), "Stopped")
 

@@ -60,6 +60,11 @@ def test_an_entry_is_exactly_this() -> None:
         "    IdentityFile /home/me/.l8s/keys/0123456789abcdef.pub\n"
         "    PasswordAuthentication no\n"
         "    ForwardAgent no\n"
+        "    ForwardX11 no\n"
+        "    Tunnel no\n"
+        "    PermitLocalCommand no\n"
+        "    RemoteCommand none\n"
+        "    ProxyJump none\n"
         "    ServerAliveInterval 15\n"
         "    ServerAliveCountMax 3\n"
         "    ControlMaster auto\n"
@@ -219,3 +224,16 @@ def test_an_alias_twice_is_damage() -> None:
 def test_what_was_added_by_hand_is_passed_over() -> None:
     data = render([BLOCK], PLACE) + b"    LogLevel DEBUG\n# mine\nMatch all\n    Port 1\n"
     assert parse(data) == (BLOCK,)
+
+
+def test_what_the_user_wants_for_every_host_does_not_go_for_containers(tmp_path: Path) -> None:
+    everywhere = (
+        b"Host *\n  ForwardX11 yes\n  ForwardAgent yes\n  RemoteCommand tmux\n  ProxyJump bastion.example.com\n"
+        b"  PermitLocalCommand yes\n  Tunnel yes\n  StrictHostKeyChecking no\n"
+    )
+    seen = seen_by_ssh(tmp_path, render([BLOCK], PLACE) + everywhere, "dev-myapp")
+    assert seen["forwardx11"] == seen["forwardagent"] == seen["permitlocalcommand"] == "no"
+    assert seen["stricthostkeychecking"] in ("true", "yes")
+    assert seen["tunnel"] in ("false", "no")
+    assert seen.get("remotecommand", "none") == "none"
+    assert seen.get("proxyjump", "none") == "none"
