@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from l8s_core import agent, files, names, provision, ssh_tools
@@ -25,7 +26,11 @@ from l8s_core.testing.strategies import container_specs, labels, profiles
 KEY = PublicKey("ssh-ed25519", base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + b"k" * 32).decode())
 PORTS = st.integers(1, 65535)
 
+# A busy machine is no reason to fail.
+patient = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
+
+@patient
 @given(start=PORTS, used=st.frozensets(PORTS, max_size=50), run=st.integers(0, 50))
 def test_the_port_is_the_lowest_free_one_from_the_start(start: int, used: frozenset[int], run: int) -> None:
     used |= frozenset(range(start, min(start + run, 65535)))
@@ -39,7 +44,7 @@ def test_the_port_is_the_lowest_free_one_from_the_start(start: int, used: frozen
     assert used.issuperset(range(start, port))
 
 
-@settings(max_examples=30)
+@patient
 @given(profiles(), profiles(), labels())
 def test_what_is_ours_is_told_by_the_prefix(profile: Profile, other: Profile, own: dict[str, str]) -> None:
     made = {**own, **provision.own_labels(profile)}
@@ -76,8 +81,16 @@ def _with_branch_only_for_a_repository(spec: ContainerSpec) -> bool:
     return spec.branch is None or spec.repository is not None
 
 
-@settings(max_examples=25, deadline=None)
-@given(profiles(), container_specs().filter(_with_branch_only_for_a_repository))
+def _for_shells(spec: ContainerSpec) -> ContainerSpec:
+    """The same, with a URL and a branch that a shell would make something else of."""
+    return evolve(spec, repository="https://git.example.com/$(id)'`id`\"&;.git", branch="a$HOME'b\";`id`")
+
+
+@patient
+@given(
+    profiles(),
+    container_specs().filter(_with_branch_only_for_a_repository) | container_specs().map(_for_shells),
+)
 def test_whatever_is_asked_for_is_made_and_can_be_removed(profile: Profile, spec: ContainerSpec) -> None:
     with _laptop():
         images = (profile.base_image,) if spec.image is None else (spec.image,)
@@ -120,7 +133,7 @@ def _sourced(data: bytes) -> list[str]:
 _SECRET = st.text("abcXYZ0123456789-_.~", max_size=20).map("s3cr3t-".__add__)
 
 
-@settings(max_examples=20, deadline=None)
+@patient
 @given(_SECRET, st.sampled_from(["", "upload", "start", "exec"]))
 def test_a_password_is_given_to_one_process_and_is_nowhere_else(secret: str, failing: str) -> None:
     with _laptop():

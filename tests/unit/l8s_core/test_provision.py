@@ -615,8 +615,9 @@ def test_the_rehearsal_sees_every_effect() -> None:
         assert f"after {effect}" in points
 
 
-@pytest.mark.parametrize("prepare", [_empty, _with_kept_volumes])
-@pytest.mark.parametrize("error", [BackendError("injected"), HostUnreachable("injected"), SSHConfigError("injected")])
+@pytest.mark.parametrize(
+    ("prepare", "error"), [(_with_kept_volumes, BackendError("injected")), (_empty, HostUnreachable("injected"))]
+)
 def test_a_failure_at_any_effect_leaves_everything_as_it_was(
     prepare: Callable[[Laptop], None], error: L8sError
 ) -> None:
