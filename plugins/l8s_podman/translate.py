@@ -10,30 +10,12 @@ import http.client
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import invoke.exceptions
 import paramiko
-import podman.errors
 import requests
 import urllib3.exceptions
 
 from l8s_core.errors import BackendError, ConnectionFailed, L8sError, OutcomeUnknown
 from l8s_podman.streams import LinkLost
-
-FOREIGN_ROOTS: tuple[type[BaseException], ...] = (
-    paramiko.SSHException,
-    podman.errors.PodmanError,
-    podman.errors.NotFound,  # a requests.HTTPError in podman-py, not a PodmanError
-    requests.RequestException,
-    urllib3.exceptions.HTTPError,
-    http.client.HTTPException,
-    invoke.exceptions.Exit,
-    invoke.exceptions.UnexpectedExit,
-    invoke.exceptions.Failure,
-    EOFError,
-    OSError,
-    ValueError,
-)
-"""What may come out of the libraries underneath: each is an `Exception`, so `translate` maps all of them."""
 
 
 def translate(error: Exception, *, doing: str, write: bool, where: str, link_dead: bool) -> L8sError:

@@ -29,6 +29,9 @@ PING_INTERVAL = 3.0
 DEAD_AFTER = 12.0
 """Seconds without a byte from the server, although it was asked, after which the connection counts as dead."""
 
+STOOD_STILL = 3.0
+"""Seconds that half a second's sleep must last to mean that this process was stopped meanwhile."""
+
 
 class WatchedSocket:
     """A connected socket, or a channel of a jump host, that remembers when the last bytes came in."""
@@ -161,7 +164,7 @@ class SSHTransport(paramiko.Transport):
                 return
             before = time.monotonic()
             self._sleep(0.5)
-            if time.monotonic() - before > PING_INTERVAL:
+            if time.monotonic() - before > STOOD_STILL:
                 # This process stood still (Ctrl-Z): the server was not asked, so it has not failed to answer.
                 self._watched.last_received = time.monotonic()
 

@@ -1,0 +1,161 @@
+"""What the transport adds to paramiko's: the unix-socket channel's exact bytes, and the watchdog."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+
+import paramiko
+import pytest
+from l8s_podman import transport as module
+from l8s_podman.streams import ChannelSocket, LinkLost
+from l8s_podman.transport import STREAMLOCAL, WINDOW_SIZE, SSHTransport, WatchedSocket
+from loopback_server import Line, LoopbackServer, never, settled
+
+
+def text(value: str) -> bytes:
+    """A string of the SSH protocol (RFC 4251, section 5)."""
+    return struct.pack(">I", len(value.encode())) + value.encode()
+
+
+@pytest.fixture
+def unconnected(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[SSHTransport, list[bytes]]]:
+    """A transport that believes itself connected, and what it sends as channel messages."""
+    sent: list[bytes] = []
+
+    def record(self: paramiko.Transport, message: paramiko.Message) -> None:
+        sent.append(message.asbytes())
+        raise paramiko.SSHException("recorded")
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", record)
+    near, far = socket.socketpair()
+    with near, far:
+        transport = SSHTransport(WatchedSocket(near), on_authenticate=lambda: None)
+        transport.active = True
+        yield transport, sent
+        transport.active = False
+        transport.close()
+
+
+def opening(kind: str, number: int) -> bytes:
+    """CHANNEL_OPEN with its four standard fields (RFC 4254, section 5.1); 32768 is paramiko's packet size."""
+    return b"\x5a" + text(kind) + struct.pack(">III", number, WINDOW_SIZE, 32768)
+
+
+@pytest.mark.parametrize("path", ["/run/podman/podman.sock", "/run/ü/s"])
+@pytest.mark.parametrize("main_thread", [True, False])
+def test_a_unix_socket_channel_is_asked_for_as_openssh_wants_it(
+    unconnected: tuple[SSHTransport, list[bytes]], path: str, main_thread: bool
+) -> None:
+    transport, sent = unconnected
+
+    def ask() -> None:
+        with pytest.raises(paramiko.SSHException, match="recorded"):
+            transport.open_streamlocal(path, timeout=1)
+
+    if main_thread:
+        ask()
+    else:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(5)
+    # OpenSSH's PROTOCOL, section 2.4: string socket path, string reserved, uint32 reserved
+    assert sent == [opening(STREAMLOCAL, 0) + text(path) + text("") + struct.pack(">I", 0)]
+
+
+def test_other_channels_are_left_as_they_are(unconnected: tuple[SSHTransport, list[bytes]]) -> None:
+    transport, sent = unconnected
+    with pytest.raises(paramiko.SSHException):
+        transport.open_streamlocal("/run/a", timeout=1)
+    with pytest.raises(paramiko.SSHException):
+        transport.open_session(timeout=1)
+    assert sent[1] == opening("session", 1)
+
+
+def test_a_closed_transport_sends_nothing(unconnected: tuple[SSHTransport, list[bytes]]) -> None:
+    transport, sent = unconnected
+    transport.active = False
+    with pytest.raises((EOFError, paramiko.SSHException)):
+        transport.open_streamlocal("/run/a", timeout=1)
+    assert sent == []
+
+
+# The watchdog
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    server = LoopbackServer(accepts=None, answer=never)
+    line = Line(server.port)
+    yield line
+    line.close()
+    server.close()
+
+
+@pytest.fixture
+def watched(line: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[SSHTransport]:
+    """A transport to a real server, after the key exchange; its watchdog is impatient."""
+    monkeypatch.setattr(module, "PING_INTERVAL", 0.1)
+    monkeypatch.setattr(module, "DEAD_AFTER", 1.0)
+    transport = SSHTransport(
+        WatchedSocket(socket.create_connection(("127.0.0.1", line.port))), on_authenticate=lambda: None
+    )
+    transport.start_client(timeout=10)
+    transport.watch()
+    yield transport
+    transport.close()
+
+
+def test_a_server_that_answers_is_left_alone_for_ever(watched: SSHTransport) -> None:
+    time.sleep(1.6)
+    assert watched.is_active()
+    assert not watched.died_silent
+
+
+def test_a_silent_server_is_given_up(watched: SSHTransport, line: Line) -> None:
+    line.freeze()
+    assert settled(lambda: not watched.is_active())
+    assert watched.died_silent
+
+
+def test_whoever_waits_for_a_silent_server_learns_of_it(watched: SSHTransport, line: Line) -> None:
+    channel = paramiko.Channel(7)
+    channel._set_transport(watched)
+    watched._channels.put(7, channel)
+    threading.Timer(0.2, line.freeze).start()
+    began = time.monotonic()
+    with pytest.raises(LinkLost):
+        ChannelSocket(channel).recv_into(memoryview(bytearray(10)))
+    assert time.monotonic() - began < 5
+
+
+def test_the_watch_ends_with_the_connection(watched: SSHTransport) -> None:
+    def ours() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("l8s-")]
+
+    assert {"l8s-ping", "l8s-watchdog"} <= set(ours())
+    watched.close()
+    assert settled(lambda: not ours()), ours()
+
+
+def test_time_in_which_this_process_stood_still_does_not_count(
+    watched: SSHTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = threading.Event()
+
+    def stand_still(self: SSHTransport, seconds: float) -> None:
+        if threading.current_thread().name == "l8s-watchdog" and not stopped.is_set():
+            time.sleep(0.3)  # longer than asked for: as after Ctrl-Z and fg
+            self._watched.last_received -= 1000
+            stopped.set()
+        time.sleep(0.05)
+
+    monkeypatch.setattr(module, "STOOD_STILL", 0.2)
+    monkeypatch.setattr(SSHTransport, "_sleep", stand_still)
+    assert stopped.wait(5)
+    time.sleep(0.5)
+    assert watched.is_active()
+    assert not watched.died_silent
