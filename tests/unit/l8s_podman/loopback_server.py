@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import paramiko
+
 from l8s_core.model import PublicKey
 
 Answer = Callable[[paramiko.Channel, str], None]

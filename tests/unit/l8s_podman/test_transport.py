@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import paramiko
 import pytest
+from loopback_server import Line, LoopbackServer, never, settled
+
 from l8s_podman import transport as module
 from l8s_podman.streams import ChannelSocket, LinkLost
 from l8s_podman.transport import STREAMLOCAL, WINDOW_SIZE, SSHTransport, WatchedSocket
-from loopback_server import Line, LoopbackServer, never, settled
 
 
 def text(value: str) -> bytes:
