@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from l8s_core import images, names, policy, provision
+from l8s_core import images, layout, names, policy, provision, removal
 from l8s_core.config import Choice, Config, choose, parse
 from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, SSHConfigWriter
 from l8s_core.errors import BackendError, ContainerNotFound, InvalidValue, L8sError, UnsupportedOperation
@@ -208,7 +208,7 @@ class Client:
     def list(self) -> tuple[ContainerInfo, ...]:
         """The profile's containers in whatever state, by name."""
         with self._operation("list"):
-            found = self._backend.list(provision.own_labels(self.profile))
+            found = self._backend.list(layout.own_labels(self.profile))
             return tuple(sorted(found, key=lambda info: info.name))
 
     def get(self, name: str) -> Container:
@@ -264,7 +264,7 @@ class Client:
             ContainerNotFound: there is nothing of that name.
         """
         with self._operation("remove", name):
-            return provision.remove(self._context(on_step), name, keep_volumes=keep_volumes)
+            return removal.remove(self._context(on_step), name, keep_volumes=keep_volumes)
 
     def exec(
         self,
@@ -294,7 +294,7 @@ class Client:
                 info.name,
                 list(argv),
                 user=info.labels.get(LABEL_USER, self.profile.container_user) if user is None else user,
-                workdir=provision.PROJECT_DIRECTORY if workdir is None else workdir,
+                workdir=layout.PROJECT_DIRECTORY if workdir is None else workdir,
                 env=env,
                 stdin=stdin,
                 timeout=timeout,
@@ -335,7 +335,7 @@ class Client:
 
     def host_block(self, info: ContainerInfo) -> HostBlock:
         """The ssh alias that leads to a container."""
-        return provision.host_block(info, self.profile, self.endpoint)
+        return layout.host_block(info, self.profile, self.endpoint)
 
     # Inside
 
@@ -348,7 +348,7 @@ class Client:
         """One of our containers by its short name."""
         alias = self.profile.alias(names.container_name(name))
         info = self._backend.inspect(alias)
-        if not provision.is_ours(info.labels, self.profile):
+        if not layout.is_ours(info.labels, self.profile):
             raise ContainerNotFound(f"The container {alias} on the server was not made by l8s.")
         return info
 

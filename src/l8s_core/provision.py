@@ -1,28 +1,25 @@
-"""Creating and removing an l8s container as a transaction, over the primitives of any RemoteBackend.
+"""Creating an l8s container as a transaction, over the primitives of any RemoteBackend.
 
 The order of a create: the journal on the laptop, the host-key volume on the server (creating it is the reservation of
 the name: of two racers one succeeds), the other volumes, the container, its content, its start, the repository; the
 local files last. Whatever fails is taken back by the operation id that everything carries as a label; what was there
-before is never touched. A remove goes the other way.
+before is never touched.
 
-Not here: connecting, hooks, and which profile (`l8s_core.client`).
+Not here: removing (`l8s_core.removal`); connecting, hooks, and which profile (`l8s_core.client`).
 """
 
 from __future__ import annotations
 
 import secrets
-import shlex
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib import resources
 
 from attrs import define, field, frozen
 
-from l8s_core import agent, names, ssh_tools
-from l8s_core.archives import Member, tar_archive
+from l8s_core import agent, inside, names, ssh_tools
 from l8s_core.contracts import RemoteBackend, SSHConfigWriter
 from l8s_core.errors import (
     BackendError,
@@ -40,12 +37,21 @@ from l8s_core.errors import (
 )
 from l8s_core.journal import Journal
 from l8s_core.known_hosts import KnownHosts, container_name, parse_public_key
+from l8s_core.layout import (
+    PROJECT_DIRECTORY,
+    SSHD_PORT,
+    alias_block,
+    choose_port,
+    home_of,
+    host_block,
+    is_ours,
+    own_labels,
+    volume_names,
+)
 from l8s_core.model import (
     LABEL_BRANCH,
-    LABEL_MANAGED,
     LABEL_NAME,
     LABEL_OPERATION,
-    LABEL_PREFIX_NAME,
     LABEL_PROFILE,
     LABEL_REPOSITORY,
     LABEL_SSH_PORT,
@@ -58,15 +64,8 @@ from l8s_core.model import (
     OutputSink,
     Profile,
     PublicKey,
-    Removal,
 )
 from l8s_core.steps import Steps
-
-PROJECT_DIRECTORY = "/workspace/project"
-"""Where the repository is, in every container."""
-
-SSHD_PORT = 22
-"""The port of sshd inside a container."""
 
 PORT_ATTEMPTS = 20
 """Lost races for a port after which something else must be wrong."""
@@ -143,74 +142,6 @@ def validated(spec: ContainerSpec, profile: Profile) -> Wish:
         memory=None if spec.memory is None else names.memory(spec.memory),
         cpus=None if spec.cpus is None else names.cpus(spec.cpus),
         pids=None if spec.pids is None else names.pids(spec.pids),
-    )
-
-
-def choose_port(start: int, used: frozenset[int]) -> int:
-    """The lowest port from ``start`` upward that is not in ``used``.
-
-    Raises:
-        BackendError: there is none left.
-    """
-    for port in range(start, 65536):
-        if port not in used:
-            return port
-    raise BackendError(
-        f"Every port from {start} upward is taken on the server.",
-        hints=("Set a lower ssh_start_port: l8s profile show",),
-    )
-
-
-def volume_names(alias: str) -> dict[str, str]:
-    """What each volume of a container is for, and its name. The host keys' one comes first: it is the reservation."""
-    return {"hostkeys": f"{alias}-hostkeys", "home": f"{alias}-home", "workspace": f"{alias}-workspace"}
-
-
-def home_of(user: str) -> str:
-    """The home directory of the container's user, which is where its volume is mounted."""
-    return "/root" if user == "root" else f"/home/{user}"
-
-
-def own_labels(profile: Profile) -> dict[str, str]:
-    """The labels by which a profile's containers and volumes are found."""
-    return {LABEL_MANAGED: "true", LABEL_PREFIX_NAME: profile.container_prefix}
-
-
-def is_ours(labels: Mapping[str, str], profile: Profile) -> bool:
-    """Whether something with ``labels`` was made by l8s for this profile's prefix."""
-    return own_labels(profile).items() <= labels.items()
-
-
-def host_block(info: ContainerInfo, profile: Profile, endpoint: Endpoint, *, identity_file: str = "") -> HostBlock:
-    """The ssh alias of a container.
-
-    Raises:
-        BackendError: the container's labels do not say where its sshd is.
-    """
-    if info.ssh_port is None:
-        raise BackendError(f"The container {info.name} has no label {LABEL_SSH_PORT}: its sshd cannot be found.")
-    return _block(
-        info.name,
-        info.ssh_port,
-        info.labels.get(LABEL_USER, profile.container_user),
-        profile,
-        endpoint,
-        identity_file,
-    )
-
-
-def _block(alias: str, port: int, user: str, profile: Profile, endpoint: Endpoint, identity_file: str) -> HostBlock:
-    return HostBlock(
-        alias=alias,
-        hostname=endpoint.host,
-        port=port,
-        user=user,
-        host_key_alias=container_name(alias),
-        known_hosts_file=str(KnownHosts().path),
-        identity_file=identity_file,
-        proxy_jump=endpoint.jump,
-        host_key_checking=profile.host_key_checking,
-        forward_agent=profile.forward_agent,
     )
 
 
@@ -319,7 +250,13 @@ class _Creation:
             volumes = self._volumes()
             self._pending = False
             step.detail = ", ".join(volumes)
-        archive = self._content()
+        archive = inside.archive(
+            user=context.profile.container_user,
+            home=home_of(context.profile.container_user),
+            key=self.key,
+            repository=wish.repository.url if wish.repository else "",
+            branch=wish.branch,
+        )
         refused: set[int] = set()
         for _ in range(PORT_ATTEMPTS):
             with context.steps.step("container") as step:
@@ -399,30 +336,6 @@ class _Creation:
         if wish.branch:
             labels[LABEL_BRANCH] = wish.branch
         return labels
-
-    def _content(self) -> bytes:
-        """What is uploaded: sshd's configuration, the key that may log in, the two programs and their settings."""
-        user = names.container_user(self.context.profile.container_user)
-        settings = {
-            "L8S_USER": user,
-            "L8S_HOME": home_of(user),
-            "L8S_REPOSITORY": self.wish.repository.url if self.wish.repository else "",
-            "L8S_BRANCH": self.wish.branch,
-        }
-        inside = resources.files("l8s_core.inside")
-        sshd = inside.joinpath("sshd_config").read_text("utf-8")
-        root = "PermitRootLogin prohibit-password" if user == "root" else "PermitRootLogin no"
-        members = {
-            "etc/l8s/settings": "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items()),
-            "etc/l8s/sshd_config": f"{sshd}AllowUsers {user}\n{root}\n",
-            "etc/l8s/authorized_keys": f"{self.key.line}\n",
-            "etc/l8s/start": inside.joinpath("start.sh").read_text("utf-8"),
-            "etc/l8s/ready": inside.joinpath("ready.sh").read_text("utf-8"),
-            "etc/l8s/provision": inside.joinpath("provision.sh").read_text("utf-8"),
-        }
-        return tar_archive(
-            {path: Member(text.encode("utf-8"), 0o644) for path, text in members.items()}, {"etc/l8s": 0o755}
-        )
 
     def _provision(self) -> PublicKey:
         """Wait for sshd, clone the repository, and learn the container's host key over the verified connection."""
@@ -528,7 +441,7 @@ class _Creation:
 
     def _entry(self, port: int) -> HostBlock:
         context = self.context
-        return _block(
+        return alias_block(
             self.wish.alias,
             port,
             context.profile.container_user,
@@ -631,45 +544,3 @@ def wait_until_ready(backend: RemoteBackend, info: ContainerInfo) -> None:
             f"{info.name} runs, but its sshd did not start: {result.stderr.strip()}",
             hints=(f"Look inside: l8s exec --user root {info.short_name} -- ls -la /run/l8s /etc/l8s",),
         )
-
-
-# Removing
-
-
-def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Removal:
-    """Remove a container, its volumes and its ssh entry; what is already gone is fine, so it can be run again.
-
-    With ``keep_volumes`` the home and the workspace stay, for a new container of the same name.
-
-    Raises:
-        ContainerNotFound: there is nothing of that name, or it is not ours.
-    """
-    profile, backend, steps = context.profile, context.backend, context.steps
-    alias = profile.alias(names.container_name(name))
-    with steps.step("check"):
-        try:
-            info: ContainerInfo | None = backend.inspect(alias)
-        except ContainerNotFound:
-            info = None
-        if info is not None and not is_ours(info.labels, profile):
-            raise ContainerNotFound(f"The container {alias} on the server was not made by l8s; it stays.")
-        wanted = volume_names(alias)
-        found = {volume.name for volume in backend.volumes(own_labels(profile)) if volume.name in wanted.values()}
-        entry = any(block.alias == alias for block in context.writer.blocks())
-        kept = {wanted["home"], wanted["workspace"]} & found if keep_volumes else set()
-        if info is None and not entry and not found - kept:
-            raise ContainerNotFound(
-                f"There is no container {name} (profile {profile.name}).",
-                hints=("See what there is: l8s list",),
-            )
-    with steps.step("ssh config"):
-        if entry:
-            ssh_tools.stop_multiplexing(alias)
-            context.writer.apply(context.writer.plan(remove=[alias]))
-        context.known_hosts.forget(container_name(alias))
-    with steps.step("container"):
-        removed = info is not None and backend.remove(alias)
-    with steps.step("volumes"):
-        gone = tuple(volume for volume in sorted(found - kept) if backend.remove_volume(volume))
-    Journal.of(context.endpoint, alias).end()
-    return Removal(alias=alias, container=removed, entry=entry, volumes=gone, kept_volumes=tuple(sorted(kept)))

@@ -14,7 +14,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from l8s_core import agent, files, names, provision, ssh_tools
+from l8s_core import agent, files, layout, names, provision, removal, ssh_tools
 from l8s_core.errors import BackendError
 from l8s_core.known_hosts import KnownHosts
 from l8s_core.model import ContainerInfo, ContainerSpec, Profile, PublicKey
@@ -36,9 +36,9 @@ def test_the_port_is_the_lowest_free_one_from_the_start(start: int, used: frozen
     used |= frozenset(range(start, min(start + run, 65535)))
     if used.issuperset(range(start, 65536)):
         with pytest.raises(BackendError):
-            provision.choose_port(start, used)
+            layout.choose_port(start, used)
         return
-    port = provision.choose_port(start, used)
+    port = layout.choose_port(start, used)
     assert start <= port <= 65535
     assert port not in used
     assert used.issuperset(range(start, port))
@@ -47,10 +47,10 @@ def test_the_port_is_the_lowest_free_one_from_the_start(start: int, used: frozen
 @patient
 @given(profiles(), profiles(), labels())
 def test_what_is_ours_is_told_by_the_prefix(profile: Profile, other: Profile, own: dict[str, str]) -> None:
-    made = {**own, **provision.own_labels(profile)}
-    assert provision.is_ours(made, profile)
-    assert provision.is_ours(made, other) == (other.container_prefix == profile.container_prefix)
-    assert not provision.is_ours(own, profile)
+    made = {**own, **layout.own_labels(profile)}
+    assert layout.is_ours(made, profile)
+    assert layout.is_ours(made, other) == (other.container_prefix == profile.container_prefix)
+    assert not layout.is_ours(own, profile)
 
 
 @contextmanager
@@ -114,11 +114,11 @@ def test_whatever_is_asked_for_is_made_and_can_be_removed(profile: Profile, spec
         assert settings_file is not None
         assert _sourced(settings_file) == [
             profile.container_user,
-            provision.home_of(profile.container_user),
+            layout.home_of(profile.container_user),
             "" if spec.repository is None else names.repository(spec.repository).url,
             spec.branch or "",
         ]
-        provision.remove(context, spec.name)
+        removal.remove(context, spec.name)
         assert (backend.server.containers, backend.server.volumes, context.writer.blocks()) == ({}, {}, ())
 
 

@@ -42,5 +42,5 @@ def test_what_does_not_fit_is_refused_and_named(options: dict[str, object], name
 
 def test_a_backend_without_options_takes_none() -> None:
     check_options(profile(), None)
-    with pytest.raises(ConfigError, match="takes no options.*region"):
+    with pytest.raises(ConfigError, match=r"takes no options.*region"):
         check_options(profile(region="eu"), None)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 
-from l8s_core import agent, files, provision, ssh_tools
+from l8s_core import agent, files, layout, provision, removal, ssh_tools
 from l8s_core.errors import (
     BackendError,
     CommandTimedOut,
@@ -150,7 +150,7 @@ class Laptop:
         return provision.create(self.context, provision.validated(spec, self.profile))
 
     def remove(self, name: str = "myapp", *, keep_volumes: bool = False) -> Any:
-        return provision.remove(self.context, name, keep_volumes=keep_volumes)
+        return removal.remove(self.context, name, keep_volumes=keep_volumes)
 
     def state(self) -> dict[str, object]:
         """Everything that a create may change, here and on the server."""
@@ -255,9 +255,9 @@ def test_a_branch_needs_a_repository() -> None:
 
 
 def test_the_last_port_is_the_last() -> None:
-    assert provision.choose_port(65535, frozenset()) == 65535
+    assert layout.choose_port(65535, frozenset()) == 65535
     with pytest.raises(BackendError, match="65535"):
-        provision.choose_port(65535, frozenset({65535}))
+        layout.choose_port(65535, frozenset({65535}))
 
 
 # Creating
@@ -385,11 +385,11 @@ def test_a_jump_host_and_the_profiles_choices_reach_the_entry() -> None:
     profile = evolve(PROFILE, host_key_checking=False, forward_agent=True)
     endpoint = Endpoint(user="root", host="inner", port=22, socket="/s", jump="me@bastion:2222")
     info = ContainerInfo(id="1", name="dev-x", image="i", state="running", labels={"l8s.ssh-port": "2207"})
-    block = provision.host_block(info, profile, endpoint)
+    block = layout.host_block(info, profile, endpoint)
     assert (block.proxy_jump, block.host_key_checking, block.forward_agent) == ("me@bastion:2222", False, True)
     assert (block.port, block.user) == (2207, "dev")
     with pytest.raises(BackendError, match=r"l8s\.ssh-port"):
-        provision.host_block(evolve(info, labels={}), profile, endpoint)
+        layout.host_block(evolve(info, labels={}), profile, endpoint)
 
 
 def test_progress_is_handed_on_and_standard_output_is_not(laptop: Laptop) -> None:
