@@ -84,7 +84,8 @@ class LoopbackServer(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self.commands.append(command.decode())
-        threading.Thread(target=self._answer, args=(channel, command.decode()), daemon=True).start()
+        # paramiko says yes to the request when this has returned, and no program answers before that
+        threading.Timer(0.1, self._answer, (channel, command.decode())).start()
         return True
 
 

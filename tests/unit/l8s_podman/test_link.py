@@ -48,7 +48,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[
             subprocess.run(
                 ["ssh-add", "-q", directory / name],
                 check=True,
-                env={"SSH_AUTH_SOCK": str(path), "PATH": "/usr/bin:/bin"},
+                env={**os.environ, "SSH_AUTH_SOCK": str(path)},
             )
             keys.append(parse_public_key((directory / f"{name}.pub").read_text()))
         yield str(path), keys
