@@ -129,7 +129,7 @@ def _entry(block: HostBlock, place: Multiplexing) -> str:
     if block.identity_file:
         lines += ["IdentitiesOnly yes", f"IdentityFile {_path(block.identity_file)}"]
     lines += ["PasswordAuthentication no", f"ForwardAgent {'yes' if block.forward_agent else 'no'}"]
-    # What the user's "Host *" says of these is meant for machines that the user trusts, and would go for containers too.
+    # What the user's "Host *" says of these is meant for trusted machines, and would go for containers too.
     lines += ["ForwardX11 no", "Tunnel no", "PermitLocalCommand no", "RemoteCommand none"]
     lines.append(f"ProxyJump {block.proxy_jump or _DIRECT}")
     lines += ["ServerAliveInterval 15", "ServerAliveCountMax 3"]

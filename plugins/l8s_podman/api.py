@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import paramiko
+import requests
 import urllib3
 from podman.api.client import APIClient, APIResponse
 from requests.adapters import HTTPAdapter
@@ -31,12 +32,16 @@ API_VERSION = "4.0.0"
 MINIMUM_VERSION = (4, 3)
 """The oldest Podman that l8s is tested with."""
 
+LOOKS = 3
+"""How often a look is tried while the SSH connection lives."""
+
 REQUEST_TIMEOUT = 30.0
 """Seconds between two pieces of an answer."""
 
 BASE_URL = "http://podman"
 """Where podman-py is told that the API is; every connection to it is made by our adapter."""
 
+_STATUS = re.compile(rb"[1-5]\d\d")
 _VERSION = re.compile(r"^(\d+)\.(\d+)")
 
 
@@ -200,9 +205,11 @@ class PodmanAPI:
         payload = data if body is None else json.dumps(body).encode("utf-8")
         headers = {"Content-Type": content_type} if payload is not None else {}
         with self._translated(doing, write=method != "GET"):
-            send = {"GET": self._client.get, "PUT": self._client.put, "DELETE": self._client.delete}.get(
-                method, self._client.post
-            )
+            send: Callable[..., APIResponse] = {
+                "GET": self._client.get,
+                "PUT": self._client.put,
+                "DELETE": self._client.delete,
+            }.get(method, self._client.post)
             options: dict[str, Any] = {
                 "params": params,
                 "headers": headers,
@@ -212,9 +219,9 @@ class PodmanAPI:
             if payload is not None:
                 options["data"] = payload
             response: APIResponse = (
-                send(path, **options)  # type: ignore[no-untyped-call]
+                self._look(lambda: send(path, **options))
                 if method == "GET"
-                else to_the_end(lambda: send(path, **options), abandoned=lambda late: late.close())  # type: ignore[no-untyped-call]
+                else to_the_end(lambda: send(path, **options), abandoned=lambda late: late.close())
             )
         self._check_version(response)
         if response.status_code >= 400 and response.status_code not in allowed:
@@ -222,6 +229,21 @@ class PodmanAPI:
                 text = response.text
             raise RequestFailed(doing, self._where, response.status_code, error_text(text))
         return response
+
+    def _look(self, get: Callable[[], APIResponse]) -> APIResponse:
+        """Ask again when the stream, and not the SSH connection, ended without an answer.
+
+        Podman's service ends after five idle seconds and is started again by the next connection; one that comes at
+        that very moment is taken by the ending service and dropped. A look can be repeated; and after one the service
+        stays for the changes that follow it.
+        """
+        for _ in range(LOOKS - 1):
+            try:
+                return get()
+            except requests.ConnectionError:
+                if self._link.dead:
+                    raise
+        return get()
 
     def json(self, path: str, *, doing: str, params: Mapping[str, Any] | None = None) -> Any:
         """The answer to a GET, parsed.
@@ -345,7 +367,7 @@ def _read_head(reader: Any) -> tuple[int, dict[str, str]]:
     """
     line = reader.readline(4096)
     parts = line.split(None, 2)
-    if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not parts[1].isdigit():
+    if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not _STATUS.fullmatch(parts[1]):
         raise ConnectionFailed(f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}")
     headers: dict[str, str] = {}
     for _ in range(64):

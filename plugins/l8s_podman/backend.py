@@ -82,6 +82,7 @@ _IDENTITY_SCRIPT = "; ".join(
 
 Every line says what it is: what cannot be read stays empty, and a login script that prints does no harm."""
 
+_PORT = re.compile(r"[0-9]{1,5}")
 _PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
 _STORAGE_BUSY = re.compile(r"directory not empty|device or resource busy|cleaning up storage", re.IGNORECASE)
 _NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
@@ -538,6 +539,7 @@ class PodmanBackend:
     ) -> str:
         """Build an image on the server; see `ImageBuilder`."""
         doing = f"building {tag}"
+        self._api.ping()  # a change must not be the first thing asked, see PodmanAPI
         response = self._api.request(
             "POST",
             "/build",
@@ -703,9 +705,9 @@ def _inspected(value: object) -> ContainerInfo:
     ports: dict[int, int] = {}
     for inner, bindings in _mapping(_mapping(data, "HostConfig"), "PortBindings").items():
         number, _, protocol = str(inner).partition("/")
-        for binding in bindings or []:
+        for binding in bindings if isinstance(bindings, list) else []:
             outer = str(_as_mapping(binding).get("HostPort", ""))
-            if protocol in ("", "tcp") and number.isdigit() and outer.isdigit():
+            if protocol in ("", "tcp") and _PORT.fullmatch(number) and _PORT.fullmatch(outer):
                 ports[int(outer)] = int(number)
     status = str(state.get("Status", "unknown"))
     return ContainerInfo(

@@ -91,6 +91,11 @@ def test_files_and_git(laptop: Laptop) -> None:
     laptop.l8s("remote", "add", "x", cwd=repository)
     assert laptop.git("remote", "get-url", "x", cwd=repository).stdout.strip() == "dev-x:/workspace/project"
     laptop.git("push", "-q", "x", "main", cwd=repository)
+    assert laptop.ssh("dev-x", "cat /workspace/project/hello.txt").stdout == "hello\n"
+    (repository / "hello.txt").write_text("hello again\n")
+    laptop.git("commit", "-q", "-a", "-m", "Second", cwd=repository)
+    laptop.git("push", "-q", "x", "main", cwd=repository)
+    assert laptop.ssh("dev-x", "cat /workspace/project/hello.txt").stdout == "hello again\n"
     assert laptop.ssh("dev-x", "git -C /workspace/project rev-parse main").stdout == (
         laptop.git("rev-parse", "main", cwd=repository).stdout
     )

@@ -67,6 +67,10 @@ def _with_ssh(client: Client, info: ContainerInfo) -> tuple[dict[str, object], l
     return data, [("SSH Command", by_alias), ("Direct SSH", direct)]
 
 
+IMAGE_LABELS = ("io.buildah.",)
+"""The beginnings of labels that builders put on every image, and that a container inherits."""
+
+
 @click.command(
     "create",
     cls=Command,
@@ -202,7 +206,9 @@ def info(run: Invocation, name: str) -> None:
         ("Branch", found.labels.get(LABEL_BRANCH, "")),
         (
             "Labels",
-            ", ".join(f"{k}={v}" for k, v in sorted(found.labels.items()) if not k.startswith(LABEL_PREFIX)),
+            ", ".join(
+                f"{k}={v}" for k, v in sorted(found.labels.items()) if not k.startswith((LABEL_PREFIX, *IMAGE_LABELS))
+            ),
         ),
         ("ID", found.id),
     ]

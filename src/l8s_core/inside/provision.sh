@@ -38,7 +38,23 @@ if [ ! -e "$project/.git" ]; then
     fi
     as_user mv "$project.clone" "$project" || exit 76
   else
-    as_user git init -q "$project" >&2 || exit 76
+    as_user git -c init.defaultBranch=main init -q "$project" >&2 || exit 76
+    # Whatever branch is pushed first is the one that is wanted: check it out.
+    as_user tee "$project/.git/hooks/post-receive" >/dev/null <<'HOOK'
+#!/bin/sh
+# Made by l8s: the first branch that is pushed to this project is checked out.
+git rev-parse --quiet --verify HEAD >/dev/null && exit 0
+while read -r _ _ ref; do
+  case $ref in
+    refs/heads/*)
+      unset GIT_DIR
+      cd .. && git checkout --quiet "${ref#refs/heads/}"
+      exit
+      ;;
+  esac
+done
+HOOK
+    as_user chmod 755 "$project/.git/hooks/post-receive"
   fi
 fi
 if [ -e "$project/.git" ]; then
