@@ -16,6 +16,7 @@ import paramiko
 import requests
 import urllib3
 from podman.api.client import APIClient, APIResponse
+from podman.errors import APIError
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
@@ -240,8 +241,8 @@ class PodmanAPI:
         for _ in range(LOOKS - 1):
             try:
                 return get()
-            except requests.ConnectionError:
-                if self._link.dead:
+            except APIError as error:  # as which podman-py raises whatever requests does
+                if self._link.dead or not isinstance(error.__cause__, requests.ConnectionError):
                     raise
         return get()
 
