@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import paramiko
+import podman.errors
 import requests
 import urllib3.exceptions
 
@@ -25,6 +26,9 @@ def translate(error: Exception, *, doing: str, write: bool, where: str, link_dea
     """
     if isinstance(error, L8sError):
         return error
+    if isinstance(error, podman.errors.APIError) and isinstance(error.__cause__, Exception):
+        # podman-py wraps whatever is an OSError, and with it every error of requests, as an error of the API.
+        error = error.__cause__
     if isinstance(error, paramiko.ChannelException) and not link_dead:
         return ConnectionFailed(
             f"{where} refused another channel on the SSH connection while {doing}: {_reason(error)}",

@@ -148,6 +148,18 @@ def test_a_refused_channel_leaves_no_doubt() -> None:
     assert "refused another channel" in found.message
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_what_podman_py_wraps_is_judged_by_what_is_inside(lost: bool) -> None:
+    try:
+        try:
+            raise requests.ConnectionError("reset") if lost else requests.exceptions.InvalidURL("odd")
+        except OSError as inner:
+            raise podman.errors.APIError("http://podman/x", explanation="failed") from inner
+    except podman.errors.APIError as error:
+        found = translate(error, doing="writing", write=True, where="box", link_dead=False)
+    assert type(found) is (OutcomeUnknown if lost else BackendError)
+
+
 def test_what_is_ours_already_stays_what_it_is() -> None:
     ours = ContainerNotFound("none")
     assert translate(ours, doing="asking", write=True, where="box", link_dead=True) is ours
