@@ -242,7 +242,7 @@ class PodmanAPI:
             try:
                 return get()
             except APIError as error:  # as which podman-py raises whatever requests does
-                if self._link.dead or not isinstance(error.__cause__, requests.ConnectionError):
+                if self._link.dead or not _dropped(error.__cause__):
                     raise
         return get()
 
@@ -332,6 +332,15 @@ class PodmanAPI:
                 hints=("Upgrade Podman on the server, for example by a newer release of its distribution",),
             )
         self._version_checked = True
+
+
+def _dropped(error: BaseException | None) -> bool:
+    """Whether a request's stream ended without a word of an answer; silence, for one, is something else."""
+    return (
+        isinstance(error, requests.ConnectionError)
+        and bool(error.args)
+        and isinstance(error.args[0], urllib3.exceptions.ProtocolError)
+    )
 
 
 def parse_json(data: bytes, *, doing: str, where: str) -> Any:
