@@ -14,7 +14,7 @@ import paramiko
 import pytest
 
 from l8s_core.errors import BackendError, ConnectionFailed, OutcomeUnknown, SocketUnavailable
-from l8s_podman.api import Dialer, PodmanAPI, RequestFailed, _read_head, error_text, parse_json
+from l8s_podman.api import LOOKS, Dialer, PodmanAPI, RequestFailed, _read_head, error_text, parse_json
 from l8s_podman.link import Ran
 from l8s_podman.streams import LinkLost
 
@@ -215,11 +215,17 @@ BROKEN = {
 
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_answer_fails_a_look_and_leaves_a_change_unknown(make_api: MakeAPI, broken: bytes) -> None:
-    api, _ = make_api(broken, broken)
+    api, _ = make_api(*[broken] * (LOOKS + 1))
     with pytest.raises(ConnectionFailed):
         api.request("GET", "/x", doing="looking")
     with pytest.raises(OutcomeUnknown):
         api.request("POST", "/x", doing="changing")
+
+
+def test_a_look_is_repeated_on_a_new_stream(make_api: MakeAPI) -> None:
+    api, dialer = make_api(*[b""] * (LOOKS - 1), answer(b"[]"))
+    assert api.json("/containers/json", doing="listing") == []
+    assert dialer.opened == LOOKS
 
 
 def test_a_change_is_sent_once(make_api: MakeAPI) -> None:
@@ -231,9 +237,17 @@ def test_a_change_is_sent_once(make_api: MakeAPI) -> None:
 
 def test_a_silent_server_is_not_waited_for(make_api: MakeAPI) -> None:
     # headers that promise more than comes
-    api, _ = make_api(b"HTTP/1.1 200 OK\r\n" + VERSION + b"Content-Length: 10\r\n\r\n[")
+    api, dialer = make_api(b"HTTP/1.1 200 OK\r\n" + VERSION + b"Content-Length: 10\r\n\r\n[")
     with pytest.raises(ConnectionFailed):
         api.request("GET", "/x", doing="looking", timeout=0.2)
+    assert dialer.opened == 1
+
+
+def test_a_server_without_any_answer_is_not_asked_again(make_api: MakeAPI) -> None:
+    api, dialer = make_api(b"HTTP/1.1 200 OK\r\nContent-Length")  # and the head does not end
+    with pytest.raises(ConnectionFailed, match="no answer in time"):
+        api.request("GET", "/x", doing="looking", timeout=0.2)
+    assert dialer.opened == 1
 
 
 def test_a_streamed_answer_that_breaks_off_says_so(make_api: MakeAPI) -> None:
