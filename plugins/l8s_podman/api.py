@@ -343,11 +343,6 @@ def _dropped(error: BaseException | None) -> bool:
     )
 
 
-def _timed_out(error: requests.ConnectionError) -> bool:
-    """Whether it is a timeout in the middle of an answer, which requests takes for a lost connection."""
-    return any(isinstance(argument, urllib3.exceptions.TimeoutError) for argument in error.args)
-
-
 def parse_json(data: bytes, *, doing: str, where: str) -> Any:
     """Parse an answer.
 
