@@ -49,6 +49,9 @@ from l8s_podman.link import Link
 from l8s_podman.streams import ChannelSocket
 from l8s_podman.translate import translated
 
+PORT_TABLE_LIMIT = 32 * 1024 * 1024
+"""Bytes of /proc/net/tcp and tcp6; a line is 150, so this is a server with 200,000 connections."""
+
 BUILD_TIMEOUT = 1800.0
 """Seconds that a build may be silent: a package manager can take that long behind one line."""
 
@@ -178,7 +181,7 @@ class PodmanBackend:
     def ports_in_use(self) -> frozenset[int]:
         """Listeners, from the kernel's tables (proc_net_tcp(5)), and every container's published ports."""
         used = {port for row in self._rows({}) for port in _published(row.get("Ports"))}
-        ran = self._link.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
+        ran = self._link.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], limit=PORT_TABLE_LIMIT)
         for line in ran.stdout.decode("ascii", "replace").splitlines():
             fields = line.split()
             if len(fields) > 3 and fields[3] == "0A":  # TCP_LISTEN

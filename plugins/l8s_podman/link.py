@@ -269,6 +269,15 @@ class Link:
                 f"the server did not accept the key for user {hop.user} ({names.printable(str(error))})",
                 cls=AuthenticationFailed,
             )
+        if "cannot be used for signing" in str(error):  # as paramiko's AgentKey puts every answer but a signature
+            return AgentUnavailable(
+                "The ssh-agent holds the key and did not sign with it: the request was declined, or it is locked.",
+                hints=(
+                    "Confirm the use of the key when the agent asks, or touch the security key",
+                    "Unlock the agent: ssh-add -X",
+                    f"Test SSH manually: ssh {hop.user}@{hop.host}",
+                ),
+            )
         reason = names.printable(str(error)) or type(error).__name__
         return ssh_connection_failed(hop.user, hop.host, hop.port, reason)
 

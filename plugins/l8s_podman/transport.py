@@ -14,7 +14,16 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 import paramiko
-from paramiko.common import cMSG_CHANNEL_OPEN, cMSG_GLOBAL_REQUEST
+from paramiko.common import (
+    cMSG_CHANNEL_CLOSE,
+    cMSG_CHANNEL_DATA,
+    cMSG_CHANNEL_EOF,
+    cMSG_CHANNEL_EXTENDED_DATA,
+    cMSG_CHANNEL_OPEN,
+    cMSG_CHANNEL_REQUEST,
+    cMSG_CHANNEL_WINDOW_ADJUST,
+    cMSG_GLOBAL_REQUEST,
+)
 from paramiko.message import Message
 
 STREAMLOCAL = "direct-streamlocal@openssh.com"
@@ -31,6 +40,19 @@ DEAD_AFTER = 12.0
 
 STOOD_STILL = 3.0
 """Seconds that half a second's sleep must last to mean that this process was stopped meanwhile."""
+
+
+_TO_A_CHANNEL = frozenset(
+    {
+        cMSG_CHANNEL_WINDOW_ADJUST,
+        cMSG_CHANNEL_DATA,
+        cMSG_CHANNEL_EXTENDED_DATA,
+        cMSG_CHANNEL_EOF,
+        cMSG_CHANNEL_CLOSE,
+        cMSG_CHANNEL_REQUEST,
+    }
+)
+"""The messages that begin with the server's number of an open channel (RFC 4254, section 9)."""
 
 
 class WatchedSocket:
@@ -58,6 +80,8 @@ class SSHTransport(paramiko.Transport):
     """
 
     def __init__(self, sock: WatchedSocket, *, on_authenticate: Callable[[], None], **options: Any) -> None:
+        self._sending = threading.Lock()
+        self._said_goodbye: set[int] = set()
         super().__init__(cast(socket.socket, sock), default_window_size=WINDOW_SIZE, **options)
         self._watched = sock
         self._on_authenticate = on_authenticate
@@ -97,6 +121,27 @@ class SSHTransport(paramiko.Transport):
             self._send_from_elsewhere(data)
         else:
             super()._send_user_message(data)  # type: ignore[misc]  # the stubs leave private methods out
+
+    def _send_message(self, data: Message) -> None:
+        # A channel that is being ended from both sides: one thread has an end-of-file or data to send while another
+        # answers the server's close. What comes after the close belongs to no channel any more, and OpenSSH ends the
+        # whole connection for it.
+        head = bytes(data.packet.getbuffer()[:5])
+        with self._sending:
+            if head[:1] in _TO_A_CHANNEL:
+                channel = int.from_bytes(head[1:5], "big")
+                if channel in self._said_goodbye:
+                    return
+                if head[:1] == cMSG_CHANNEL_CLOSE:
+                    self._said_goodbye.add(channel)
+            super()._send_message(data)  # type: ignore[misc]
+
+    def _parse_channel_open_success(self, m: Message) -> None:
+        m.get_int()  # our number of the channel; the server's, which may be one that was used before, comes next
+        with self._sending:
+            self._said_goodbye.discard(m.get_int())
+        m.rewind()
+        super()._parse_channel_open_success(m)  # type: ignore[misc]
 
     def _send_from_elsewhere(self, data: Message) -> None:
         """Let the sending thread send, and wait until it has.

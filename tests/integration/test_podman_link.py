@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +13,10 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 from backends import at_laptop, idle_container, opened, profile_for
-from lab import Laptop, Server
+from lab import Laptop, Run, Server
 
 from l8s_core.errors import (
+    AgentUnavailable,
     AuthenticationFailed,
     ConnectionFailed,
     HostKeyRejected,
@@ -24,6 +27,7 @@ from l8s_core.known_hosts import KnownHosts, server_name
 from l8s_core.model import Profile, PublicKey, Step, StreamName
 from l8s_core.steps import Steps
 from l8s_podman.backend import PodmanBackend
+from l8s_podman.link import Link
 
 INNER = "10.213.255.1"
 """An address that only the server itself has."""
@@ -369,3 +373,26 @@ def test_a_refused_connection_leaves_nothing(here: Laptop, server: Server) -> No
         with pytest.raises(HostKeyRejected):
             PodmanBackend(profile_for(server)).open(Steps())
     assert settled(threading.active_count, threads) == threads
+
+
+def test_commands_that_end_at_once_never_end_the_connection(here: Laptop, server: Server) -> None:
+    """Both sides close such a command's channel at the same time."""
+    link = Link(profile_for(server))
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        link.open(Steps())
+        assert [link.run(["true"]).exit_code for _ in range(800)] == [0] * 800
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+        link.close()
+
+
+def test_an_agent_that_refuses_to_sign(here: Laptop, server: Server, run: Run) -> None:
+    here.run("ssh-add", "-q", "-D")
+    here.run("ssh-add", "-q", "-c", run.key_file)  # it would ask for a yes, and there is nobody to ask
+    with pytest.raises(AgentUnavailable, match="did not sign") as caught:
+        PodmanBackend(profile_for(server)).open(Steps())
+    assert caught.value.exit_code == 6
+    assert caught.value.step == "authentication"

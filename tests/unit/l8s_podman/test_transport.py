@@ -156,3 +156,30 @@ def test_time_in_which_this_process_stood_still_does_not_count(
     time.sleep(0.2)
     assert watched.is_active()
     assert not watched.died_silent
+
+
+def to_channel(kind: bytes, channel: int) -> paramiko.Message:
+    return paramiko.Message(kind + struct.pack(">I", channel))
+
+
+def test_nothing_is_sent_to_a_channel_after_its_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSH ends the whole connection for a message to a channel that it no longer has."""
+    sent: list[bytes] = []
+    monkeypatch.setattr(paramiko.Transport, "_send_message", lambda self, message: sent.append(message.asbytes()))
+    close, eof, data, adjust, request = b"\x61", b"\x60", b"\x5e", b"\x5d", b"\x62"
+    near, far = socket.socketpair()
+    with near, far:
+        transport = SSHTransport(WatchedSocket(near), on_authenticate=lambda: None)
+        for kind in (data, eof, close, eof, data, adjust, request, close):
+            transport._send_message(to_channel(kind, 7))
+        transport._send_message(to_channel(data, 8))
+        transport._send_message(paramiko.Message(b"\x50keepalive"))
+        seven, eight = struct.pack(">I", 7), struct.pack(">I", 8)
+        assert sent == [data + seven, eof + seven, close + seven, data + eight, b"\x50keepalive"]
+        # the server gives the number to a new channel
+        monkeypatch.setattr(paramiko.Transport, "_parse_channel_open_success", lambda self, message: None)
+        transport._parse_channel_open_success(paramiko.Message(struct.pack(">IIII", 3, 7, 1, 1)))
+        sent.clear()
+        transport._send_message(to_channel(data, 7))
+        assert sent == [data + seven]
+        transport.close()
