@@ -582,6 +582,20 @@ class PodmanBackend:
             raise BackendError(f"The build of {tag} ended without an image. The server's last words: {last[:300]}")
         return image
 
+    # The server itself
+
+    def run_on_server(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        on_output: OutputSink | None = None,
+    ) -> ExecResult:
+        """Run a command on the server; see `ServerCommands`."""
+        ran = self._link.run(argv, stdin=stdin, timeout=timeout, on_output=on_output)
+        return ExecResult(exit_code=ran.exit_code, stdout_bytes=ran.stdout, stderr_bytes=ran.stderr)
+
     # Looking again
 
     def _exists(self, kind: str, name: str) -> bool:

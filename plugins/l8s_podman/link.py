@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,7 +31,7 @@ from l8s_core.errors import (
     ssh_connection_failed,
 )
 from l8s_core.known_hosts import KnownHosts, server_name
-from l8s_core.model import DEFAULT_SSH_PORT, Endpoint, Profile, PublicKey
+from l8s_core.model import DEFAULT_SSH_PORT, Endpoint, OutputSink, Profile, PublicKey, StreamName
 from l8s_core.steps import Steps
 from l8s_podman.route import Hop, find_route, jump_option
 from l8s_podman.streams import LinkLost
@@ -331,8 +332,18 @@ class Link:
                     raise
             time.sleep(0.05)
 
-    def run(self, words: Sequence[str], *, timeout: float = 15.0, limit: int = 1024 * 1024) -> Ran:
+    def run(
+        self,
+        words: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 15.0,
+        limit: int = 1024 * 1024,
+        on_output: OutputSink | None = None,
+    ) -> Ran:
         """Run a command on the server to its end. At most ``limit`` bytes of each stream are kept.
+
+        ``stdin`` must fit into the server's window (2 MiB with OpenSSH): it is sent before anything is read.
 
         Raises:
             ConnectionFailed: the connection died, or the command took longer than ``timeout`` seconds.
@@ -340,8 +351,10 @@ class Link:
         with translated("running a command on the server", where=self.where, link_dead=lambda: self.dead):
             channel = self.command(words)
             try:
+                channel.settimeout(timeout)
+                channel.sendall(stdin)
                 channel.shutdown_write()
-                stdout, stderr = _drain(channel, time.monotonic() + timeout, limit)
+                stdout, stderr = _drain(channel, time.monotonic() + timeout, limit, on_output)
                 if not channel.status_event.wait(timeout) or channel.exit_status < 0:
                     raise LinkLost("the command ended without an exit status")
                 return Ran(exit_code=channel.exit_status, stdout=stdout, stderr=stderr)
@@ -359,25 +372,43 @@ class Link:
             self._agent = None
 
 
-def _drain(channel: paramiko.Channel, deadline: float, limit: int) -> tuple[bytes, bytes]:
-    """Both streams of a command until they end.
-
-    One after the other: what the second holds meanwhile fits into the channel's window, or the deadline ends it.
+def _drain(channel: paramiko.Channel, deadline: float, limit: int, on_output: OutputSink | None) -> tuple[bytes, bytes]:
+    """Both streams of a command until they end, each piece as it comes.
 
     Raises:
         TimeoutError: they did not end by ``deadline``.
         LinkLost: the connection ended first.
     """
-    kept = []
-    for receive in (channel.recv, channel.recv_stderr):
-        data = bytearray()
-        while True:
-            channel.settimeout(max(0.001, deadline - time.monotonic()))
-            chunk = receive(64 * 1024)
-            if not chunk:
-                break
-            data += chunk[: max(0, limit - len(data))]
-        kept.append(bytes(data))
+    kept: dict[StreamName, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+    # Set whenever either has something to read, and for good when the channel ends.
+    news = threading.Event()
+    channel.in_buffer.set_event(news)
+    channel.in_stderr_buffer.set_event(news)
+    while True:
+        ended = channel.eof_received or channel.closed
+        news.clear()
+        pieces = _available(channel)
+        for name, data in pieces:
+            kept[name] += data[: max(0, limit - len(kept[name]))]
+            if on_output is not None:
+                on_output(name, data)
+        if not pieces and ended:
+            break
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the command did not end in time")
+        if not pieces:
+            news.wait(min(left, 1.0))
     if not channel.eof_received:
         raise LinkLost("the SSH connection ended in the middle of a command")
-    return kept[0], kept[1]
+    return bytes(kept["stdout"]), bytes(kept["stderr"])
+
+
+def _available(channel: paramiko.Channel) -> list[tuple[StreamName, bytes]]:
+    """What can be read without waiting."""
+    pieces: list[tuple[StreamName, bytes]] = []
+    if channel.recv_ready():
+        pieces.append(("stdout", channel.recv(64 * 1024)))
+    if channel.recv_stderr_ready():
+        pieces.append(("stderr", channel.recv_stderr(64 * 1024)))
+    return pieces

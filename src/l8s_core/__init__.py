@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from l8s_core.client import Client, Container, Session, connect
 from l8s_core.config import Choice, Config
-from l8s_core.contracts import ConfigDocument, ConfigStore, ImageBuilder, RemoteBackend, SSHConfigWriter
+from l8s_core.contracts import (
+    ConfigDocument,
+    ConfigStore,
+    ImageBuilder,
+    RemoteBackend,
+    ServerCommands,
+    SSHConfigWriter,
+)
 from l8s_core.errors import (
     REMOTE_ONLY_NOTE,
     AgentUnavailable,
@@ -136,6 +143,7 @@ __all__ = [
     "SSHConfigError",
     "SSHConfigWriter",
     "SSHConfigWriterProvider",
+    "ServerCommands",
     "Session",
     "SocketUnavailable",
     "Step",

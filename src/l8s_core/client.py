@@ -21,7 +21,7 @@ from typing import IO
 
 from l8s_core import images, layout, names, policy, provision, removal
 from l8s_core.config import Choice, Config, choose, parse
-from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, SSHConfigWriter
+from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, ServerCommands, SSHConfigWriter
 from l8s_core.errors import BackendError, ContainerNotFound, InvalidValue, L8sError, UnsupportedOperation
 from l8s_core.known_hosts import KnownHosts
 from l8s_core.model import (
@@ -332,6 +332,25 @@ class Client:
                 on_output=on_output,
             )
             return Image(reference=plan.tag, id=image)
+
+    def run_on_server(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float = 30.0,
+        on_output: OutputSink | None = None,
+    ) -> ExecResult:
+        """Run a command on the server itself, as the login user, to check it or set it up; see `ServerCommands`.
+
+        Raises:
+            UnsupportedOperation: the backend cannot.
+        """
+        self.open()
+        with self._errors():
+            if not isinstance(self._backend, ServerCommands):
+                raise UnsupportedOperation(f"The backend {self.profile.backend} runs no commands on the server itself.")
+            return self._backend.run_on_server(argv, stdin=stdin, timeout=timeout, on_output=on_output)
 
     def host_block(self, info: ContainerInfo) -> HostBlock:
         """The ssh alias that leads to a container."""

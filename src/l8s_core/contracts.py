@@ -181,6 +181,28 @@ class ImageBuilder(Protocol):
         ...
 
 
+@runtime_checkable
+class ServerCommands(Protocol):
+    """Capability: runs commands on the server itself, as the login user."""
+
+    def run_on_server(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        on_output: OutputSink | None = None,
+    ) -> ExecResult:
+        """Run ``argv`` on the server, over the verified connection, and wait at most ``timeout`` seconds for its end.
+
+        ``on_output`` gets the output as it comes; the result holds it all the same, up to 1 MiB a stream.
+
+        Raises:
+            ConnectionFailed: the connection died or the time is up; the command may have run, and may run on.
+        """
+        ...
+
+
 @frozen(kw_only=True)
 class ConfigDocument:
     """A config as its store reads it: plain mappings, lists and scalars, and where each key stands.

@@ -30,7 +30,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from attrs import evolve
 
-from l8s_core.contracts import ImageBuilder, RemoteBackend
+from l8s_core.contracts import ImageBuilder, RemoteBackend, ServerCommands
 from l8s_core.errors import (
     BackendError,
     ContainerExists,
@@ -528,3 +528,15 @@ class RemoteBackendContract:
                 build_args={},
                 on_output=lambda text: None,
             )
+
+    # ServerCommands
+
+    def test_a_command_on_the_server_gets_its_input_and_tells_its_end(self, backend: RemoteBackend) -> None:
+        if not isinstance(backend, ServerCommands):
+            pytest.skip("the backend runs no commands on the server")
+        said: list[StreamName] = []
+        result = backend.run_on_server(
+            ["sh", "-c", "cat"], stdin=b"in \x00 out", timeout=30, on_output=lambda stream, _: said.append(stream)
+        )
+        assert result.exit_code == 0
+        assert (result.stdout_bytes, set(said)) == (b"in \x00 out", {"stdout"})

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from attrs import define, evolve, field, frozen
 
@@ -40,6 +40,7 @@ from l8s_core.model import (
     MachineIdentity,
     OutputSink,
     Profile,
+    StreamName,
     VolumeInfo,
 )
 from l8s_core.steps import Steps
@@ -98,6 +99,7 @@ class FakeBackend:
         self.server = server if server is not None else FakeServer(images=(profile.base_image,))
         self.calls: list[Call] = []
         self.opened = False
+        self._on_server: Callable[[Sequence[str], bytes], ExecResult] = _echo
         self._handlers: list[Callable[[ExecCall], ExecResult | None]] = []
         self._observers: list[Callable[[Call], None]] = []
         self._faults: list[_Fault] = []
@@ -294,6 +296,29 @@ class FakeBackend:
         self.calls.append(Call(method="close"))
         self.opened = False
 
+    # ServerCommands
+
+    def on_server(self, handler: Callable[[Sequence[str], bytes], ExecResult]) -> None:
+        """Let ``handler`` answer commands on the server; it gets the words and the input. Without one they echo it."""
+        self._on_server = handler
+
+    def run_on_server(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        timeout: float,
+        on_output: OutputSink | None = None,
+    ) -> ExecResult:
+        """See `ServerCommands.run_on_server`."""
+        with self._call("run_on_server", argv=tuple(argv), stdin=stdin, timeout=timeout):
+            result = self._on_server(argv, stdin)
+        if on_output is not None:
+            for stream, data in (("stdout", result.stdout_bytes), ("stderr", result.stderr_bytes)):
+                if data:
+                    on_output(cast(StreamName, stream), data)
+        return result
+
     # ImageBuilder
 
     def build(
@@ -449,3 +474,7 @@ class FakeSSHConfigWriter:
 
 def _rendered(blocks: Mapping[str, HostBlock]) -> bytes:
     return "".join(f"{blocks[alias]!r}\n" for alias in sorted(blocks)).encode()
+
+
+def _echo(_argv: Sequence[str], stdin: bytes) -> ExecResult:
+    return ExecResult(exit_code=0, stdout_bytes=stdin)

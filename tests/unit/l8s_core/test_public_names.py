@@ -70,6 +70,7 @@ PUBLIC = [
     "SSHConfigError",
     "SSHConfigWriter",
     "SSHConfigWriterProvider",
+    "ServerCommands",
     "Session",
     "SocketUnavailable",
     "Step",
