@@ -21,6 +21,7 @@ Not here: translating other libraries' exceptions (each plugin does that once, a
     │   └── UnsupportedOperation      7   the backend lacks a capability
     ├── ExecTimeout                   1   the command was stopped at its deadline
     ├── ProvisionFailed               1   a container's inside could not be set up
+    ├── SetupFailed                   1   a server could not be set up
     ├── GitError                      1
     ├── CommandFailed                 1   a program on the laptop could not be run to its end
     │   ├── CommandNotFound           1
@@ -213,6 +214,10 @@ class ExecTimeout(L8sError):
 
 class ProvisionFailed(L8sError):
     """What makes a container an l8s container (sshd, user, keys, repository) could not be set up."""
+
+
+class SetupFailed(L8sError):
+    """A server could not be set up; what was done until then stays, and running it again is safe."""
 
 
 class GitError(L8sError):

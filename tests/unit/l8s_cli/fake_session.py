@@ -74,6 +74,7 @@ class Server:
     """Names that must be pinned before a connection succeeds."""
     exec_output: tuple[tuple[str, bytes], ...] = ()
     exec_code: int = 0
+    on_server: Any = None
     calls: list[tuple[Any, ...]] = field(factory=list)
     opened: int = 0
     closed: int = 0
@@ -183,6 +184,15 @@ class Client:
         self._server.calls.append(("build", options))
         on_output("STEP 1/2\r\nSTEP\x1b[2J 2/2\n")
         return SimpleNamespace(reference=options["tag"] or self.profile.base_image, id="sha256:1234")
+
+    def run_on_server(
+        self, argv: Any, *, stdin: bytes = b"", timeout: float = 30.0, on_output: Any = None
+    ) -> ExecResult:
+        self._server.calls.append(("run_on_server", tuple(argv)))
+        result: ExecResult = self._server.on_server(argv)
+        if on_output is not None:
+            on_output("stdout", result.stdout_bytes)
+        return result
 
     def host_block(self, info: ContainerInfo) -> HostBlock:
         return HostBlock(

@@ -30,6 +30,7 @@ EXIT_CODES = {
     "UnsupportedOperation": 7,
     "ExecTimeout": 1,
     "ProvisionFailed": 1,
+    "SetupFailed": 1,
     "GitError": 1,
     "CommandFailed": 1,
     "CommandNotFound": 1,

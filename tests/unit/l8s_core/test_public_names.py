@@ -72,6 +72,7 @@ PUBLIC = [
     "SSHConfigWriterProvider",
     "ServerCommands",
     "Session",
+    "SetupFailed",
     "SocketUnavailable",
     "Step",
     "Steps",
