@@ -286,8 +286,9 @@ class Run:
             return []
 
     def make_key(self) -> None:
-        if not self.key_file.exists():
-            complete(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key_file], check=True, timeout=10)
+        with _locked(self.directory / "key.lock"):
+            if not self.key_file.exists():
+                complete(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key_file], check=True, timeout=10)
 
     def _server(self, *, name: str, suite: str, host: str) -> Server:
         key_type, key_base64 = script("hostkey", name).split()

@@ -77,8 +77,13 @@ missing_packages() { # those of the named that are not installed
 patiently() { # COMMAND...: again while another program has the packages' locks
   local end=$((SECONDS + PATIENCE)) said
   said=$(mktemp "$STATE/said.XXXXXX")
-  until "$@" </dev/null 2> >(tee "$said" >&2); do
-    if ((SECONDS > end)) || ! grep -qiE 'could not get lock|is locked by another|unable to lock' "$said"; then
+  while true; do
+    if "$@" </dev/null 2>"$said"; then
+      cat "$said" >&2
+      break
+    fi
+    cat "$said" >&2
+    if ((SECONDS > end)) || ! grep -qiE 'could not get lock|locked by another|unable to lock' "$said"; then
       rm -f "$said"
       return 1
     fi
