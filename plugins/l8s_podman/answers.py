@@ -60,7 +60,7 @@ def label_filter(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def identity(text: str) -> dict[str, str]:
-    """What the backend's identity script printed, by name; its last line of a name counts, since login scripts print."""
+    """What the backend's identity script printed, by name. The last line of a name counts."""
     pairs = (line.partition(" ") for line in text.splitlines() if line.startswith("l8s-"))
     return {name.removeprefix("l8s-"): value.strip() for name, _, value in pairs}
 
