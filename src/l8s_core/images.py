@@ -46,9 +46,10 @@ def plan_build(
 ) -> BuildPlan:
     """What to build for a profile.
 
-    ``file`` is the user's own Containerfile (sent alone: it has no build context to COPY from). Otherwise ``flavor`` names
-    a Containerfile of the package, ``fedora`` when nothing is said, and ``base`` an image to build it on. ``base`` alone puts
-    the least that l8s needs on any image. ``tag`` defaults to the profile's ``base_image``, so that ``create`` uses it.
+    ``file`` is the user's own Containerfile (sent alone: it has no build context to COPY from). Otherwise ``flavor``
+    names a Containerfile of the package, ``fedora`` when nothing is said, and ``base`` an image to build it on;
+    ``base`` alone puts the least that l8s needs on any image. ``tag`` defaults to the profile's ``base_image``, so that
+    ``create`` uses it.
 
     Raises:
         ConfigError: the options contradict each other, or the file cannot be used.
