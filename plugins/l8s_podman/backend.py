@@ -77,6 +77,9 @@ TRANSFER_TIMEOUT = 300.0
 REMOVE_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds before a removal is tried again because something in Podman still uses the container's storage."""
 
+EXIT_PATIENCE = 2.0
+"""Seconds after the end of a command's output until it is asked why there is no exit code."""
+
 STOP_TIMEOUT = 15.0
 """Seconds for the command that stops another one."""
 
@@ -96,6 +99,16 @@ _IDENTITY_SCRIPT = "; ".join(
 Every line says what it is: what cannot be read stays empty, and a login script that prints does no harm."""
 
 _PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
+_SERVICE_AGE_SCRIPT = "; ".join(
+    (
+        "pid=$(systemctl show --property MainPID --value podman.service)",
+        'echo "l8s-service $(cat /proc/$pid/stat)"',
+        'echo "l8s-now $(cat /proc/self/stat)"',
+        'echo "l8s-ticks $(getconf CLK_TCK)"',
+    )
+)
+"""The service's start and the start of a fresh process, by the same clock."""
+
 _STORAGE_BUSY = re.compile(r"directory not empty|device or resource busy|cleaning up storage", re.IGNORECASE)
 
 
@@ -363,6 +376,9 @@ class PodmanBackend:
                 hints=("Allow more time with --timeout (timeout= in the library)",)
                 + (() if stopped else ("Restart the container to be sure: l8s restart NAME",)),
             ) from None
+        except _ServiceEndedError:
+            self._stop_marked(name, marker)
+            raise
         except (BackendError, ConnectionFailed):
             raise  # it never began, or it is over
         except BaseException:
@@ -435,6 +451,7 @@ class PodmanBackend:
                 raise
             sink("stderr", f"{names.printable(error.reason)}\n".encode())
             return code
+        begun = time.monotonic()
         try:
             if stdin is not None:
                 feed(stream, stdin)
@@ -443,7 +460,7 @@ class PodmanBackend:
         finally:
             reader.close()
             stream.close()
-        return self._exit_code(session, deadline, doing)
+        return self._exit_code(session, begun, deadline, doing)
 
     def _frames_until(
         self, stream: ChannelSocket, reader: IO[bytes], deadline: float | None, doing: str
@@ -467,17 +484,43 @@ class PodmanBackend:
                 return
             yield item
 
-    def _exit_code(self, session: str, deadline: float | None, doing: str) -> int:
-        """Wait for the session's exit code: its output may end before it does."""
+    def _exit_code(self, session: str, begun: float, deadline: float | None, doing: str) -> int:
+        """Wait for the session's exit code: a command may close its output and go on.
+
+        ``begun`` is when it started, on this machine's monotonic clock.
+
+        Raises:
+            BackendError: the output did not end: Podman's service did, and another one took its place.
+            _DeadlinePassed: it is ``deadline``.
+        """
         pause = 0.02
+        doubtful_from = time.monotonic() + EXIT_PATIENCE
         while True:
             answer = as_mapping(self._api.json(f"/exec/{quoted(session)}/json", doing=doing))
             if not answer.get("Running", False):
                 return int(answer.get("ExitCode", -1))
             if deadline is not None and time.monotonic() > deadline:
                 raise _DeadlinePassed
+            if time.monotonic() > doubtful_from:
+                age = self._service_age()
+                if age is not None and age < time.monotonic() - begun:
+                    raise _ServiceEndedError(
+                        f"Podman's service on {self._api.where} ended while {doing}: the output was cut off, and the "
+                        "command was stopped.",
+                        hints=("See why: journalctl -u podman.service, on the server", "Run the command again"),
+                    )
+                doubtful_from += 10 * EXIT_PATIENCE
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
+
+    def _service_age(self) -> float | None:
+        """For how many seconds the server's podman.service has been running; None where that cannot be read."""
+        ran = self._link.run(["sh", "-c", _SERVICE_AGE_SCRIPT])
+        said = identity(ran.stdout.decode("utf-8", "replace"))
+        ticks = said.get("ticks", "")
+        service = process_start(said.get("service", ""), ticks)
+        now = process_start(said.get("now", ""), ticks)
+        return None if service is None or now is None else now - service
 
     def _stop_marked(self, name: str, marker: str) -> bool:
         """End whatever carries the marker in the container; whether it was seen to be gone."""
@@ -632,6 +675,10 @@ class PodmanBackend:
                 f"The container {name} is not running (state: {info.state}).",
                 hints=(f"Start it: l8s start {info.short_name}",),
             ) from cause
+
+
+class _ServiceEndedError(BackendError):
+    """Podman's service ended while a command ran."""
 
 
 class _DeadlinePassed(Exception):

@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 # in parts, so that this file does not name them either
-HOSTS = (*HOSTS_IN_PARTS)
+HOSTS = tuple(
+    ".".join(parts).encode()
+    for parts in (("pypi", "org"), ("pythonhosted", "org"), ("deb", "debian", "org"), ("registry", "npmjs", "org"))
+)
 
 
 def tracked() -> list[Path]:
