@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -43,6 +42,23 @@ from l8s_core.model import (
     VolumeInfo,
 )
 from l8s_core.steps import Steps
+from l8s_podman.answers import (
+    NO_EXECUTABLE,
+    as_mapping,
+    identity,
+    inspected,
+    label_filter,
+    lines,
+    listed,
+    mapping,
+    never_ran,
+    number,
+    process_start,
+    published,
+    quoted,
+    specification,
+    text_mapping,
+)
 from l8s_podman.api import Dialer, PodmanAPI, RequestFailed, parse_json
 from l8s_podman.exec_stream import MARKER, STOP_SCRIPT, feed, frames
 from l8s_podman.link import Link
@@ -61,14 +77,11 @@ TRANSFER_TIMEOUT = 300.0
 REMOVE_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds before a removal is tried again because something in Podman still uses the container's storage."""
 
+EXIT_PATIENCE = 2.0
+"""Seconds after the end of a command's output until it is asked why there is no exit code."""
+
 STOP_TIMEOUT = 15.0
 """Seconds for the command that stops another one."""
-
-MAX_LINE = 1024 * 1024
-"""Bytes of a build log's line."""
-
-CPU_PERIOD = 100_000
-"""Microseconds; the CFS period in which `cpus` is counted (the kernel's and Podman's default)."""
 
 _IDENTITY_SCRIPT = "; ".join(
     (
@@ -85,10 +98,18 @@ _IDENTITY_SCRIPT = "; ".join(
 
 Every line says what it is: what cannot be read stays empty, and a login script that prints does no harm."""
 
-_PORT = re.compile(r"[0-9]{1,5}")
 _PORT_TAKEN = re.compile(r"address already in use|port is already allocated|port \d+ is already", re.IGNORECASE)
+_SERVICE_AGE_SCRIPT = "; ".join(
+    (
+        "pid=$(systemctl show --property MainPID --value podman.service)",
+        'echo "l8s-service $(cat /proc/$pid/stat)"',
+        'echo "l8s-now $(cat /proc/self/stat)"',
+        'echo "l8s-ticks $(getconf CLK_TCK)"',
+    )
+)
+"""The service's start and the start of a fresh process, by the same clock."""
+
 _STORAGE_BUSY = re.compile(r"directory not empty|device or resource busy|cleaning up storage", re.IGNORECASE)
-_NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
 
 
 class PodmanBackend:
@@ -115,12 +136,12 @@ class PodmanBackend:
         sent = policy.boot_clock()
         ran = self._link.run(["sh", "-c", _IDENTITY_SCRIPT])
         received = policy.boot_clock()
-        said = _identity(ran.stdout.decode("utf-8", "replace"))
+        said = identity(ran.stdout.decode("utf-8", "replace"))
         self._restarts = {"enabled": True, "disabled": False}.get(said.get("restarts", ""))
         return MachineIdentity(
             boot_id=said.get("boot-id", ""),
             kernel=said.get("kernel", ""),
-            process_start=_process_start(said.get("stat", ""), said.get("ticks", "")),
+            process_start=process_start(said.get("stat", ""), said.get("ticks", "")),
             machine_id=said.get("machine-id", ""),
             sent=sent,
             received=received,
@@ -134,8 +155,8 @@ class PodmanBackend:
         with steps.step("API version") as step:
             step.detail = f"Podman {version}, API {api}"
         info = self._api.json("/info", doing="asking about the server")
-        host = _mapping(info, "host")
-        distribution = _mapping(host, "distribution")
+        host = mapping(info, "host")
+        distribution = mapping(host, "distribution")
         warnings = []
         if self._restarts is False:
             warnings.append(
@@ -148,8 +169,8 @@ class PodmanBackend:
             api_version=api,
             os=f"{distribution.get('distribution', 'unknown')} {distribution.get('version', '')}".strip(),
             kernel=str(host.get("kernel", "")),
-            cpus=_number(host.get("cpus")),
-            memory=_number(host.get("memTotal")),
+            cpus=number(host.get("cpus")),
+            memory=number(host.get("memTotal")),
             warnings=tuple(warnings),
         )
 
@@ -163,24 +184,24 @@ class PodmanBackend:
 
     def list(self, labels: Mapping[str, str]) -> Sequence[ContainerInfo]:
         """All containers with all of ``labels``, in one request."""
-        return [info for info in map(_row, self._rows(labels)) if labels.items() <= info.labels.items()]
+        return [info for info in map(listed, self._rows(labels)) if labels.items() <= info.labels.items()]
 
     def _rows(self, labels: Mapping[str, str]) -> Sequence[Mapping[str, Any]]:
-        params = {"all": "true", **_label_filter(labels)}
+        params = {"all": "true", **label_filter(labels)}
         rows = self._api.json("/containers/json", doing="listing containers", params=params)
         return [row for row in rows or [] if isinstance(row, dict)]
 
     def inspect(self, name: str) -> ContainerInfo:
         """One container."""
         doing = f"looking at container {name}"
-        response = self._api.request("GET", f"/containers/{_q(name)}/json", doing=doing, allowed=(404,))
+        response = self._api.request("GET", f"/containers/{quoted(name)}/json", doing=doing, allowed=(404,))
         if response.status_code == 404:
             raise self._missing(name)
-        return _inspected(parse_json(response.content, doing=doing, where=self._api.where))
+        return inspected(parse_json(response.content, doing=doing, where=self._api.where))
 
     def ports_in_use(self) -> frozenset[int]:
         """Listeners, from the kernel's tables (proc_net_tcp(5)), and every container's published ports."""
-        used = {port for row in self._rows({}) for port in _published(row.get("Ports"))}
+        used = {port for row in self._rows({}) for port in published(row.get("Ports"))}
         ran = self._link.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], limit=PORT_TABLE_LIMIT)
         for line in ran.stdout.decode("ascii", "replace").splitlines():
             fields = line.split()
@@ -193,7 +214,7 @@ class PodmanBackend:
         """Create a container; see the contract."""
         doing = f"creating container {request.name}"
         try:
-            response = self._api.request("POST", "/containers/create", doing=doing, body=_specification(request))
+            response = self._api.request("POST", "/containers/create", doing=doing, body=specification(request))
         except RequestFailed as error:
             # Look again rather than trust the status: 4.3 says 500 for both of these.
             if self._exists("containers", request.name):
@@ -213,19 +234,19 @@ class PodmanBackend:
                 ) from error
             raise
         answer = parse_json(response.content, doing=doing, where=self._api.where)
-        return str(_as_mapping(answer).get("Id", ""))
+        return str(as_mapping(answer).get("Id", ""))
 
     def start(self, name: str) -> None:
         """Start a container; see the contract."""
         doing = f"starting container {name}"
         try:
             response = self._api.request(
-                "POST", f"/containers/{_q(name)}/start", doing=doing, allowed=(304, 404), timeout=120
+                "POST", f"/containers/{quoted(name)}/start", doing=doing, allowed=(304, 404), timeout=120
             )
         except RequestFailed as error:
             if _PORT_TAKEN.search(error.reason):
                 raise PortInUse(f"A port that {name} publishes is taken on the server: {error.reason}") from error
-            if _NO_EXECUTABLE.search(error.reason):
+            if NO_EXECUTABLE.search(error.reason):
                 raise BackendError(
                     f"The image of {name} has no usable /bin/sh: {error.reason}",
                     hints=("Use an image with a shell and sshd: l8s build",),
@@ -238,7 +259,7 @@ class PodmanBackend:
         """Stop a container; see the contract."""
         response = self._api.request(
             "POST",
-            f"/containers/{_q(name)}/stop",
+            f"/containers/{quoted(name)}/stop",
             doing=f"stopping container {name}",
             params={"timeout": str(round(grace))},
             allowed=(304, 404),
@@ -261,7 +282,7 @@ class PodmanBackend:
     def _remove(self, name: str) -> bool:
         response = self._api.request(
             "DELETE",
-            f"/containers/{_q(name)}",
+            f"/containers/{quoted(name)}",
             doing=f"removing container {name}",
             params={"force": "true", "v": "false", "timeout": "5"},
             allowed=(404,),
@@ -276,7 +297,7 @@ class PodmanBackend:
         """A removal is answered with a list of reports; one with an error in it has failed despite the status."""
         with suppress(ValueError):
             for report in json.loads(content or b"[]") or []:
-                error = _as_mapping(report).get("Err")
+                error = as_mapping(report).get("Err")
                 if error:
                     raise BackendError(f"Podman on {self._api.where} did not remove {name}: {error}")
 
@@ -284,9 +305,9 @@ class PodmanBackend:
 
     def volumes(self, labels: Mapping[str, str]) -> Sequence[VolumeInfo]:
         """All named volumes with all of ``labels``."""
-        rows = self._api.json("/volumes/json", doing="listing volumes", params=_label_filter(labels))
+        rows = self._api.json("/volumes/json", doing="listing volumes", params=label_filter(labels))
         found = [
-            VolumeInfo(name=str(row["Name"]), labels=_text_mapping(row.get("Labels")))
+            VolumeInfo(name=str(row["Name"]), labels=text_mapping(row.get("Labels")))
             for row in rows or []
             if isinstance(row, dict) and "Name" in row
         ]
@@ -306,7 +327,9 @@ class PodmanBackend:
 
     def remove_volume(self, name: str) -> bool:
         """Remove a volume; whether there was one."""
-        response = self._api.request("DELETE", f"/volumes/{_q(name)}", doing=f"removing volume {name}", allowed=(404,))
+        response = self._api.request(
+            "DELETE", f"/volumes/{quoted(name)}", doing=f"removing volume {name}", allowed=(404,)
+        )
         return int(response.status_code) != 404
 
     # Inside a container
@@ -353,6 +376,9 @@ class PodmanBackend:
                 hints=("Allow more time with --timeout (timeout= in the library)",)
                 + (() if stopped else ("Restart the container to be sure: l8s restart NAME",)),
             ) from None
+        except _ServiceEndedError:
+            self._stop_marked(name, marker)
+            raise
         except (BackendError, ConnectionFailed):
             raise  # it never began, or it is over
         except BaseException:
@@ -388,14 +414,16 @@ class PodmanBackend:
             body["WorkingDir"] = workdir
         doing = f"running a command in {name}"
         try:
-            response = self._api.request("POST", f"/containers/{_q(name)}/exec", doing=doing, body=body, allowed=(404,))
+            response = self._api.request(
+                "POST", f"/containers/{quoted(name)}/exec", doing=doing, body=body, allowed=(404,)
+            )
         except RequestFailed as error:
             self._require_running(name, error)
             raise
         if response.status_code == 404:
             raise self._missing(name)
         answer = parse_json(response.content, doing=doing, where=self._api.where)
-        return str(_as_mapping(answer).get("Id", ""))
+        return str(as_mapping(answer).get("Id", ""))
 
     def _exec_run(
         self,
@@ -414,15 +442,16 @@ class PodmanBackend:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             stream, reader = self._api.hijack(
-                f"/exec/{_q(session)}/start", {"Detach": False, "Tty": False}, doing=doing, timeout=None
+                f"/exec/{quoted(session)}/start", {"Detach": False, "Tty": False}, doing=doing, timeout=None
             )
         except RequestFailed as error:
-            code = _never_ran(error.reason)
+            code = never_ran(error.reason)
             if code is None:
                 self._require_running(name, error)
                 raise
             sink("stderr", f"{names.printable(error.reason)}\n".encode())
             return code
+        begun = time.monotonic()
         try:
             if stdin is not None:
                 feed(stream, stdin)
@@ -431,7 +460,7 @@ class PodmanBackend:
         finally:
             reader.close()
             stream.close()
-        return self._exit_code(session, deadline, doing)
+        return self._exit_code(session, begun, deadline, doing)
 
     def _frames_until(
         self, stream: ChannelSocket, reader: IO[bytes], deadline: float | None, doing: str
@@ -455,17 +484,43 @@ class PodmanBackend:
                 return
             yield item
 
-    def _exit_code(self, session: str, deadline: float | None, doing: str) -> int:
-        """Wait for the session's exit code: its output may end before it does."""
+    def _exit_code(self, session: str, begun: float, deadline: float | None, doing: str) -> int:
+        """Wait for the session's exit code: a command may close its output and go on.
+
+        ``begun`` is when it started, on this machine's monotonic clock.
+
+        Raises:
+            BackendError: the output did not end: Podman's service did, and another one took its place.
+            _DeadlinePassed: it is ``deadline``.
+        """
         pause = 0.02
+        doubtful_from = time.monotonic() + EXIT_PATIENCE
         while True:
-            answer = _as_mapping(self._api.json(f"/exec/{_q(session)}/json", doing=doing))
+            answer = as_mapping(self._api.json(f"/exec/{quoted(session)}/json", doing=doing))
             if not answer.get("Running", False):
                 return int(answer.get("ExitCode", -1))
             if deadline is not None and time.monotonic() > deadline:
                 raise _DeadlinePassed
+            if time.monotonic() > doubtful_from:
+                age = self._service_age()
+                if age is not None and age < time.monotonic() - begun:
+                    raise _ServiceEndedError(
+                        f"Podman's service on {self._api.where} ended while {doing}: the output was cut off, and the "
+                        "command was stopped.",
+                        hints=("See why: journalctl -u podman.service, on the server", "Run the command again"),
+                    )
+                doubtful_from += 10 * EXIT_PATIENCE
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
+
+    def _service_age(self) -> float | None:
+        """For how many seconds the server's podman.service has been running; None where that cannot be read."""
+        ran = self._link.run(["sh", "-c", _SERVICE_AGE_SCRIPT])
+        said = identity(ran.stdout.decode("utf-8", "replace"))
+        ticks = said.get("ticks", "")
+        service = process_start(said.get("service", ""), ticks)
+        now = process_start(said.get("now", ""), ticks)
+        return None if service is None or now is None else now - service
 
     def _stop_marked(self, name: str, marker: str) -> bool:
         """End whatever carries the marker in the container; whether it was seen to be gone."""
@@ -486,7 +541,7 @@ class PodmanBackend:
     def upload(self, name: str, directory: str, archive: bytes) -> None:
         """Unpack a tar archive in a container; see the contract."""
         doing = f"uploading to {name}:{directory}"
-        path = f"/containers/{_q(name)}/archive"
+        path = f"/containers/{quoted(name)}/archive"
         if directory != "/":
             # 4.3 accepts an archive for a directory that does not exist, and drops it.
             response = self._api.request(
@@ -514,7 +569,7 @@ class PodmanBackend:
         doing = f"downloading {name}:{path}"
         response = self._api.request(
             "GET",
-            f"/containers/{_q(name)}/archive",
+            f"/containers/{quoted(name)}/archive",
             doing=doing,
             params={"path": path},
             allowed=(404,),
@@ -563,8 +618,8 @@ class PodmanBackend:
         image = ""
         last = ""
         try:
-            for line in _lines(self._api.chunks(response, doing=doing, write=True)):
-                entry = _as_mapping(parse_json(line, doing=doing, where=self._api.where))
+            for line in lines(self._api.chunks(response, doing=doing, write=True)):
+                entry = as_mapping(parse_json(line, doing=doing, where=self._api.where))
                 text = str(entry.get("stream", ""))
                 if text:
                     on_output(text)
@@ -599,7 +654,9 @@ class PodmanBackend:
     # Looking again
 
     def _exists(self, kind: str, name: str) -> bool:
-        response = self._api.request("GET", f"/{kind}/{_q(name)}/exists", doing=f"looking for {name}", allowed=(404,))
+        response = self._api.request(
+            "GET", f"/{kind}/{quoted(name)}/exists", doing=f"looking for {name}", allowed=(404,)
+        )
         return int(response.status_code) < 400
 
     def _image_exists(self, image: str) -> bool:
@@ -620,175 +677,9 @@ class PodmanBackend:
             ) from cause
 
 
+class _ServiceEndedError(BackendError):
+    """Podman's service ended while a command ran."""
+
+
 class _DeadlinePassed(Exception):
     """A command's time is up."""
-
-
-# Reading what Podman says
-
-
-def _q(name: str) -> str:
-    """A name for use in a path: nothing in it may be a separator."""
-    return quote(name, safe="")
-
-
-def _as_mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _mapping(value: object, key: str) -> Mapping[str, Any]:
-    return _as_mapping(_as_mapping(value).get(key))
-
-
-def _number(value: object) -> int:
-    """``value`` if it is a JSON integer, else 0."""
-    return value if isinstance(value, int) else 0
-
-
-def _text_mapping(value: object) -> dict[str, str]:
-    return {str(key): str(item) for key, item in _as_mapping(value).items()}
-
-
-def _label_filter(labels: Mapping[str, str]) -> dict[str, str]:
-    """The filters parameter that means all of ``labels``; none for none."""
-    if not labels:
-        return {}
-    return {"filters": json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})}
-
-
-def _identity(text: str) -> dict[str, str]:
-    """What `_IDENTITY_SCRIPT` printed, by name; the last line of a name counts, since login scripts print before."""
-    pairs = (line.partition(" ") for line in text.splitlines() if line.startswith("l8s-"))
-    return {name.removeprefix("l8s-"): value.strip() for name, _, value in pairs}
-
-
-def _process_start(stat: str, ticks: str) -> float | None:
-    """Seconds since boot at which the process of a /proc/PID/stat line started; None when it cannot be read.
-
-    Field 22, counted behind the parenthesised command name, which may hold anything (proc(5)).
-    """
-    fields = stat.rpartition(")")[2].split()
-    try:
-        return int(fields[19]) / int(ticks)
-    except (IndexError, ValueError, ZeroDivisionError):
-        return None
-
-
-def _published(ports: object) -> dict[int, int]:
-    """Server port to container port, TCP only, of a list row's ``Ports``; ranges are spelled out."""
-    found: dict[int, int] = {}
-    for port in ports if isinstance(ports, list) else []:
-        mapping = _as_mapping(port)
-        if str(mapping.get("protocol", "tcp")) != "tcp":
-            continue
-        host, inner = _number(mapping.get("host_port")), _number(mapping.get("container_port"))
-        if host:  # 0 and null: not published
-            for offset in range(min(max(1, _number(mapping.get("range"))), 65536 - host)):
-                found[host + offset] = inner + offset
-    return found
-
-
-def _moment(value: object) -> datetime | None:
-    """A timestamp as Podman writes it (RFC 3339 with up to nine decimals), in UTC; None when it is none."""
-    text = str(value)
-    match = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$", text)
-    if match is None:
-        return None
-    zone = "+00:00" if match[3] == "Z" else match[3]
-    with suppress(ValueError, OverflowError):
-        return datetime.fromisoformat(match[1] + (match[2] or "")[:7] + zone).astimezone(UTC)
-    return None
-
-
-def _row(row: Mapping[str, Any]) -> ContainerInfo:
-    """A container of a list answer."""
-    listed = row.get("Names")
-    return ContainerInfo(
-        id=str(row.get("Id", "")),
-        name=str(listed[0]) if isinstance(listed, list) and listed else str(row.get("Id", ""))[:12],
-        image=str(row.get("Image", "")),
-        state=str(row.get("State", "unknown")),
-        labels=_text_mapping(row.get("Labels")),
-        ports=_published(row.get("Ports")),
-        created=_moment(row.get("Created")),
-        exit_code=_number(row.get("ExitCode")) if row.get("Exited") else None,
-    )
-
-
-def _inspected(value: object) -> ContainerInfo:
-    """A container of an inspect answer."""
-    data = _as_mapping(value)
-    state = _mapping(data, "State")
-    ports: dict[int, int] = {}
-    for inner, bindings in _mapping(_mapping(data, "HostConfig"), "PortBindings").items():
-        number, _, protocol = str(inner).partition("/")
-        for binding in bindings if isinstance(bindings, list) else []:
-            outer = str(_as_mapping(binding).get("HostPort", ""))
-            if protocol in ("", "tcp") and _PORT.fullmatch(number) and _PORT.fullmatch(outer):
-                ports[int(outer)] = int(number)
-    status = str(state.get("Status", "unknown"))
-    return ContainerInfo(
-        id=str(data.get("Id", "")),
-        name=str(data.get("Name", "")).lstrip("/"),
-        image=str(data.get("ImageName", "")),
-        state=status,
-        labels=_text_mapping(_mapping(data, "Config").get("Labels")),
-        ports=ports,
-        created=_moment(data.get("Created")),
-        exit_code=_number(state.get("ExitCode")) if status in ("exited", "stopped") else None,
-    )
-
-
-def _specification(request: ContainerRequest) -> dict[str, Any]:
-    """The body of a libpod create request (SpecGenerator in Podman's pkg/specgen)."""
-    limits: dict[str, Any] = {}
-    if request.memory is not None:
-        limits["memory"] = {"limit": request.memory}
-    if request.cpus is not None:
-        limits["cpu"] = {"period": CPU_PERIOD, "quota": round(request.cpus * CPU_PERIOD)}
-    if request.pids is not None:
-        limits["pids"] = {"limit": request.pids}
-    body: dict[str, Any] = {
-        "name": request.name,
-        "image": request.image,
-        "hostname": request.hostname,
-        "entrypoint": list(request.command),
-        "command": [],
-        "user": "0:0",
-        "work_dir": "/",
-        "labels": dict(request.labels),
-        "portmappings": [
-            {"host_port": outer, "container_port": inner, "protocol": "tcp"} for outer, inner in request.ports.items()
-        ],
-        "volumes": [{"Name": volume, "Dest": path} for volume, path in request.volumes.items()],
-        # podman-restart.service, which starts containers at boot, looks for "always" only.
-        "restart_policy": "always" if request.restart else "no",
-    }
-    if limits:
-        body["resource_limits"] = limits
-    return body
-
-
-def _never_ran(reason: str) -> int | None:
-    """The shell's exit code for a command that could not be started; None when something else failed."""
-    lowered = reason.lower()
-    if "permission denied" in lowered and "exec" in lowered:
-        return 126
-    if _NO_EXECUTABLE.search(reason):
-        return 127
-    return None
-
-
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Whole lines of a stream; the last one may lack its end. A line over 1 MiB is left out."""
-    rest = b""
-    skipping = False
-    for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        if whole and skipping:
-            whole, skipping = whole[1:], False
-        yield from (line for line in whole if line.strip())
-        if len(rest) > MAX_LINE:
-            rest, skipping = b"", True
-    if rest.strip() and not skipping:
-        yield rest

@@ -306,7 +306,7 @@ class Client:
     def build(
         self,
         *,
-        flavor: str = "fedora",
+        flavor: str | None = None,
         containerfile: Path | None = None,
         base: str | None = None,
         tag: str | None = None,

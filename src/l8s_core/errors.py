@@ -73,8 +73,8 @@ class L8sError(Exception):
 
     @property
     def kind(self) -> str:
-        """The class name, which is also the section in ``docs/errors.md``."""
-        return type(self).__name__
+        """Its class here, by name: a section of ``docs/errors.md``. Of a plugin's class, the one that it extends."""
+        return next(cls.__name__ for cls in type(self).__mro__ if cls.__module__ == __name__)
 
 
 class ConfigError(L8sError):

@@ -18,6 +18,8 @@ from l8s_core.model import Profile
 
 Flavor = Literal["fedora", "debian"]
 
+DEFAULT_FLAVOR: Flavor = "fedora"
+
 CONTAINERFILE_LIMIT = 64 * 1024
 """Bytes; a Containerfile is text that somebody wrote."""
 
@@ -37,23 +39,25 @@ class BuildPlan:
 def plan_build(
     profile: Profile,
     *,
-    flavor: str = "fedora",
+    flavor: str | None = None,
     file: Path | None = None,
     base: str | None = None,
     tag: str | None = None,
 ) -> BuildPlan:
     """What to build for a profile.
 
-    ``file`` is the user's own Containerfile (sent alone: it has no build context to COPY from); ``base`` puts the least
-    that l8s needs on any image; otherwise ``flavor`` names a Containerfile of the package. ``tag`` defaults to the
-    profile's ``base_image``, so that ``create`` uses it.
+    ``file`` is the user's own Containerfile (sent alone: it has no build context to COPY from). Otherwise ``flavor``
+    names a Containerfile of the package, ``fedora`` when nothing is said, and ``base`` an image to build it on;
+    ``base`` alone puts the least that l8s needs on any image. ``tag`` defaults to the profile's ``base_image``, so that
+    ``create`` uses it.
 
     Raises:
         ConfigError: the options contradict each other, or the file cannot be used.
     """
-    if file is not None and base is not None:
+    if file is not None and (base is not None or flavor is not None):
+        other = "--base" if base is not None else "--flavor"
         raise ConfigError(
-            "--file and --base cannot be used together.", hints=("Name the base in the Containerfile's FROM",)
+            f"--file and {other} cannot be used together.", hints=("Name the base in the Containerfile's FROM",)
         )
     arguments = {"CONTAINER_USER": names.container_user(profile.container_user)}
     context: dict[str, Member] = {}
@@ -63,9 +67,9 @@ def plan_build(
             raise ConfigError(f"There is no Containerfile at {files.display(file)}.")
         source = files.display(file)
     else:
-        if base is None and flavor not in ("fedora", "debian"):
+        if flavor not in (None, "fedora", "debian"):
             raise ConfigError(f"There is no flavor {flavor!r}.", hints=("Choose fedora or debian",))
-        name = "minimal" if base is not None else flavor
+        name = flavor or (DEFAULT_FLAVOR if base is None else "minimal")
         if base is not None:
             arguments["BASE"] = names.image(base)
         shipped = resources.files("l8s_core.containerfiles")

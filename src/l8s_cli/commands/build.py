@@ -10,8 +10,6 @@ from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Command
 from l8s_cli.report import UsageProblem
 
-DEFAULT_FLAVOR = "fedora"
-
 
 @click.command(
     "build",
@@ -20,6 +18,7 @@ DEFAULT_FLAVOR = "fedora"
         ("l8s build", "the Fedora image that comes with l8s"),
         ("l8s build --flavor debian", "the Debian one"),
         ("l8s build --base localhost/mine:latest", "only what ssh needs, on an image that the server has"),
+        ("l8s build --flavor debian --base mirror.example.com/debian:bookworm", "all of it, on a base of your own"),
         ("l8s build --file ./Containerfile --tag localhost/mine:latest", "your own"),
     ),
 )
@@ -30,11 +29,11 @@ DEFAULT_FLAVOR = "fedora"
     metavar="FILE",
     help="Build your own Containerfile.",
 )
-@click.option("--base", metavar="IMAGE", help="Build the minimal image on this one.")
+@click.option("--base", metavar="IMAGE", help="Build on this image; without --flavor, only what ssh needs.")
 @click.option(
     "--flavor",
     type=click.Choice(["fedora", "debian"]),
-    help=f"Which of the images that come with l8s [{DEFAULT_FLAVOR}].",
+    help="Which of the images that come with l8s [fedora].",
 )
 @click.option("--tag", metavar="IMAGE", help="What to call it, instead of the profile's base_image.")
 @invocation
@@ -44,16 +43,16 @@ def build(run: Invocation, containerfile: Path | None, base: str | None, flavor:
     Nothing is built on this machine and no image is sent; the server downloads what the image is made from.
     The log goes to stderr as it comes, and the image's name to stdout at the end.
     """
-    chosen = [option for option, given in (("--file", containerfile), ("--base", base), ("--flavor", flavor)) if given]
-    if len(chosen) > 1:
+    chosen = [option for option, given in (("--base", base), ("--flavor", flavor)) if given]
+    if containerfile and chosen:
         raise UsageProblem(
-            f"{' and '.join(chosen)} exclude each other.",
+            f"--file and {chosen[0]} exclude each other.",
             hints=("Give one of them",),
             ctx=click.get_current_context(),
         )
     with run.connected() as client:
         image = client.build(
-            flavor=flavor or DEFAULT_FLAVOR,
+            flavor=flavor,
             containerfile=containerfile,
             base=base,
             tag=tag,

@@ -61,7 +61,7 @@ def test_build_streams_the_log_and_prints_the_image(l8s: Any) -> None:
     assert result.exit_code == 0
     assert result.stdout == "localhost/l8s-dev:latest\n"
     assert "STEP 1/2\nSTEP\\x1b[2J 2/2\n" in result.stderr
-    assert l8s.server.calls == [("build", {"flavor": "fedora", "containerfile": None, "base": None, "tag": None})]
+    assert l8s.server.calls == [("build", {"flavor": None, "containerfile": None, "base": None, "tag": None})]
 
 
 def test_build_options(l8s: Any, tmp_path: Path) -> None:
@@ -69,11 +69,11 @@ def test_build_options(l8s: Any, tmp_path: Path) -> None:
     file.write_text("FROM scratch\n")
     l8s("build", "--file", str(file), "--tag", "localhost/x:1")
     l8s("build", "--base", "localhost/debian:trixie")
-    l8s("build", "--flavor", "debian")
+    l8s("build", "--flavor", "debian", "--base", "x")
     assert [options for _, options in l8s.server.calls] == [
-        {"flavor": "fedora", "containerfile": file, "base": None, "tag": "localhost/x:1"},
-        {"flavor": "fedora", "containerfile": None, "base": "localhost/debian:trixie", "tag": None},
-        {"flavor": "debian", "containerfile": None, "base": None, "tag": None},
+        {"flavor": None, "containerfile": file, "base": None, "tag": "localhost/x:1"},
+        {"flavor": None, "containerfile": None, "base": "localhost/debian:trixie", "tag": None},
+        {"flavor": "debian", "containerfile": None, "base": "x", "tag": None},
     ]
 
 
@@ -84,7 +84,9 @@ def test_build_for_programs(l8s: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--base", "x", "--flavor", "debian"), ("--file", "nowhere"), ("--flavor", "arch")], ids=" ".join
+    "words",
+    [("--file", __file__, "--flavor", "debian"), ("--file", "nowhere"), ("--flavor", "arch")],
+    ids=["file and flavor", "no file", "no flavor"],
 )
 def test_build_refuses(l8s: Any, words: tuple[str, ...]) -> None:
     assert l8s("build", *words).exit_code == 2

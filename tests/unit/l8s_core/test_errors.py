@@ -169,3 +169,11 @@ def test_local_connection() -> None:
         "Please configure a remote server in ~/.l8s/config.yaml"
     )
     assert error.exit_code == 3
+
+
+def test_a_plugins_own_error_is_known_by_what_it_extends() -> None:
+    class StorageFailed(errors.BackendError):
+        pass
+
+    assert StorageFailed("no").kind == "BackendError"
+    assert errors.ImageNotFound("no").kind == "ImageNotFound"

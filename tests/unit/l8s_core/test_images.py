@@ -52,6 +52,13 @@ def test_the_least_on_any_base() -> None:
     assert "FROM ${BASE}" in text.splitlines()
 
 
+def test_a_flavor_on_a_base_of_ones_own() -> None:
+    plan = plan_build(PROFILE, flavor="debian", base="localhost/debian:bookworm")
+    assert plan.build_args == {"CONTAINER_USER": "coder", "BASE": "localhost/debian:bookworm"}
+    assert plan.source == "l8s's debian on localhost/debian:bookworm"
+    assert _sent(plan) == _sent(plan_build(PROFILE, flavor="debian"))
+
+
 def test_the_users_own_file_is_sent_alone(tmp_path: Path) -> None:
     file = tmp_path / "My.Containerfile"
     file.write_text("FROM fedora\n")
@@ -73,6 +80,8 @@ def test_a_file_and_a_base_contradict_each_other(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--file and --base") as caught:
         plan_build(PROFILE, file=file, base="fedora")
     assert caught.value.hints
+    with pytest.raises(ConfigError, match="--file and --flavor"):
+        plan_build(PROFILE, file=file, flavor="debian")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 
 from l8s_core.errors import ContainerNotRunning, OutcomeUnknown
 from l8s_core.model import ContainerRequest, Profile
-from l8s_podman.backend import (
+from l8s_podman.answers import (
     MAX_LINE,
-    PodmanBackend,
-    _identity,
-    _inspected,
-    _label_filter,
-    _lines,
-    _moment,
-    _never_ran,
-    _process_start,
-    _published,
-    _row,
-    _specification,
+    identity,
+    inspected,
+    label_filter,
+    lines,
+    listed,
+    moment,
+    never_ran,
+    process_start,
+    published,
+    specification,
 )
+from l8s_podman.backend import PodmanBackend
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -43,7 +43,7 @@ def stat(comm: str, start: str = "12345") -> str:
 
 @pytest.mark.parametrize("comm", ["cat", "a b", ")", "a) R 1 2 3 (", "", ") S 9 9", "\t", "(((", "cat)\\n"])
 def test_a_process_start_behind_any_name(comm: str) -> None:
-    assert _process_start(stat(comm), "100") == 123.45
+    assert process_start(stat(comm), "100") == 123.45
 
 
 @pytest.mark.parametrize(
@@ -59,18 +59,18 @@ def test_a_process_start_behind_any_name(comm: str) -> None:
     ],
 )
 def test_a_process_start_that_cannot_be_read(line: str, ticks: str) -> None:
-    assert _process_start(line, ticks) is None
+    assert process_start(line, ticks) is None
 
 
 def test_an_identity_is_read_by_name_and_what_is_missing_stays_empty() -> None:
     text = "Welcome!\nl8s-boot-id\nl8s-kernel 6.1 #1\nl8s-stat 1 (a b) R\n\nl8s-machine-id  abc \nbye"
-    assert _identity(text) == {"boot-id": "", "kernel": "6.1 #1", "stat": "1 (a b) R", "machine-id": "abc"}
-    assert _identity("") == {}
-    assert _identity("l8s-boot-id forged by .bashrc\nl8s-boot-id real") == {"boot-id": "real"}
+    assert identity(text) == {"boot-id": "", "kernel": "6.1 #1", "stat": "1 (a b) R", "machine-id": "abc"}
+    assert identity("") == {}
+    assert identity("l8s-boot-id forged by .bashrc\nl8s-boot-id real") == {"boot-id": "real"}
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "expected"),
     [
         ("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2026-01-02T03:04:05.123456789Z", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
@@ -87,19 +87,19 @@ def test_an_identity_is_read_by_name_and_what_is_missing_stays_empty() -> None:
         ([], None),
     ],
 )
-def test_moments(text: object, moment: datetime | None) -> None:
-    assert _moment(text) == moment
+def test_moments(text: object, expected: datetime | None) -> None:
+    assert moment(text) == expected
 
 
 @given(JSON)
 def test_nothing_in_place_of_a_moment_breaks(value: object) -> None:
-    _moment(value)
+    moment(value)
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2200, 1, 1)))
-def test_every_moment_reads_back(moment: datetime) -> None:
-    utc = moment.replace(tzinfo=UTC)
-    assert _moment(utc.isoformat().replace("+00:00", "Z")) == utc
+def test_every_moment_reads_back(when: datetime) -> None:
+    utc = when.replace(tzinfo=UTC)
+    assert moment(utc.isoformat().replace("+00:00", "Z")) == utc
 
 
 def port(host: object, inner: object, **more: object) -> dict[str, object]:
@@ -127,7 +127,7 @@ def port(host: object, inner: object, **more: object) -> dict[str, object]:
     ],
 )
 def test_published_ports(ports: object, found: Mapping[int, int]) -> None:
-    assert _published(ports) == found
+    assert published(ports) == found
 
 
 @settings(max_examples=40)
@@ -137,7 +137,7 @@ def test_published_ports(ports: object, found: Mapping[int, int]) -> None:
     )
 )
 def test_no_ports_that_a_server_claims_break(ports: list[object]) -> None:
-    assert len(_published(ports)) <= 65536 * max(1, len(ports))
+    assert len(published(ports)) <= 65536 * max(1, len(ports))
 
 
 @settings(max_examples=40)
@@ -147,7 +147,7 @@ def test_no_ports_that_a_server_claims_break(ports: list[object]) -> None:
     )
 )
 def test_no_row_breaks(row: dict[str, Any]) -> None:
-    info = _row(row)
+    info = listed(row)
     assert isinstance(info.name, str)
     assert info.exit_code is None or isinstance(info.exit_code, int)
 
@@ -155,11 +155,11 @@ def test_no_row_breaks(row: dict[str, Any]) -> None:
 @settings(max_examples=40)
 @given(JSON | st.fixed_dictionaries({"State": JSON, "Config": JSON, "HostConfig": JSON, "Created": JSON, "Name": JSON}))
 def test_no_inspection_breaks(value: object) -> None:
-    assert isinstance(_inspected(value).state, str)
+    assert isinstance(inspected(value).state, str)
 
 
 def test_a_row() -> None:
-    info = _row(
+    info = listed(
         {
             "Id": "abc",
             "Names": ["dev-app"],
@@ -174,7 +174,7 @@ def test_a_row() -> None:
     )
     assert (info.id, info.name, info.short_name, info.state, info.exit_code) == ("abc", "dev-app", "app", "exited", 3)
     assert (info.ports, info.running) == ({2200: 22}, False)
-    assert _row({"Names": ["a"], "ExitCode": 3}).exit_code is None
+    assert listed({"Names": ["a"], "ExitCode": 3}).exit_code is None
 
 
 def inspection(**bindings: object) -> dict[str, object]:
@@ -190,7 +190,7 @@ def inspection(**bindings: object) -> dict[str, object]:
 
 def test_an_inspection() -> None:
     ports = {"22/tcp": [{"HostIp": "", "HostPort": "2200"}], "53/udp": [{"HostPort": "53"}], "80/tcp": None}
-    info = _inspected(inspection(**ports))
+    info = inspected(inspection(**ports))
     assert (info.name, info.labels, info.ports) == ("dev-app", {"a": "b"}, {2200: 22})
     assert (info.running, info.exit_code) == (True, None)
 
@@ -200,7 +200,7 @@ def test_an_inspection() -> None:
     [{"²/tcp": [{"HostPort": "1"}]}, {"22/tcp": [{"HostPort": "²"}]}, {"22/tcp": 5}, {"22/tcp": ["x"]}, {"/": [{}]}],
 )
 def test_odd_bindings_are_left_out(bindings: dict[str, object]) -> None:
-    assert _inspected(inspection(**bindings)).ports == {}
+    assert inspected(inspection(**bindings)).ports == {}
 
 
 def request(**more: Any) -> ContainerRequest:
@@ -217,7 +217,7 @@ def request(**more: Any) -> ContainerRequest:
 
 
 def test_a_specification() -> None:
-    body = _specification(request())
+    body = specification(request())
     assert body["name"] == "dev-app"
     assert (body["entrypoint"], body["command"]) == (["/bin/sh", "-c", "run"], [])
     assert body["portmappings"] == [{"host_port": 2200, "container_port": 22, "protocol": "tcp"}]
@@ -229,7 +229,7 @@ def test_a_specification() -> None:
 
 
 def test_limits_and_no_restart() -> None:
-    body = _specification(request(memory=2**30, cpus=1.5, pids=100, restart=False))
+    body = specification(request(memory=2**30, cpus=1.5, pids=100, restart=False))
     assert body["resource_limits"] == {
         "memory": {"limit": 2**30},
         "cpu": {"period": 100_000, "quota": 150_000},
@@ -251,19 +251,19 @@ def test_limits_and_no_restart() -> None:
     ],
 )
 def test_why_a_command_never_ran(reason: str, code: int | None) -> None:
-    assert _never_ran(reason) == code
+    assert never_ran(reason) == code
 
 
 def test_labels_are_all_wanted() -> None:
-    assert _label_filter({}) == {}
-    assert json.loads(_label_filter({"a": "b", "c": "d=e"})["filters"]) == {"label": ["a=b", "c=d=e"]}
+    assert label_filter({}) == {}
+    assert json.loads(label_filter({"a": "b", "c": "d=e"})["filters"]) == {"label": ["a=b", "c=d=e"]}
 
 
 @given(st.lists(st.binary(max_size=30)), st.integers(min_value=1, max_value=10))
-def test_lines_are_the_same_in_any_pieces(lines: list[bytes], size: int) -> None:
-    data = b"\n".join(lines)
+def test_lines_are_the_same_in_any_pieces(written: list[bytes], size: int) -> None:
+    data = b"\n".join(written)
     pieces = (data[start : start + size] for start in range(0, len(data), size))
-    assert list(_lines(pieces)) == [line for line in data.split(b"\n") if line.strip()]
+    assert list(lines(pieces)) == [line for line in data.split(b"\n") if line.strip()]
 
 
 def test_an_endless_line_is_left_out_and_bounded() -> None:
@@ -273,11 +273,11 @@ def test_an_endless_line_is_left_out_and_bounded() -> None:
             yield b"x" * (MAX_LINE // 8)
         yield b'"}\n{"b":2}\n{"c":3}'
 
-    assert list(_lines(chunks())) == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
+    assert list(lines(chunks())) == [b'{"a":1}', b'{"b":2}', b'{"c":3}']
 
 
 def test_an_endless_last_line_is_left_out() -> None:
-    assert list(_lines(iter([b"a\n", b"x" * (MAX_LINE + 1), b"tail"]))) == [b"a"]
+    assert list(lines(iter([b"a\n", b"x" * (MAX_LINE + 1), b"tail"]))) == [b"a"]
 
 
 # A command that does not end well
