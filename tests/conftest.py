@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,8 @@ FOREIGN_VARIABLES = (
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         lab.Run.open()
+        # before any worker is started, which has to draw the same points
+        os.environ.setdefault("L8S_FAULT_SEED", secrets.token_hex(4))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -42,11 +47,35 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    summary = lab.Run.current().summary()
+    summary = [*fault_lines(terminalreporter.stats), *lab.Run.current().summary()]
     if summary:
         terminalreporter.section("lab")
         for line in summary:
             terminalreporter.line(line)
+
+
+def fault_lines(stats: Mapping[str, list[Any]]) -> list[str]:
+    """One line for each fault of the battery: how often it was injected, and how often that was survived."""
+    injected, lost = Counter[str](), set[tuple[str, str]]()
+    for report in (report for reports in stats.values() for report in reports if hasattr(report, "user_properties")):
+        properties = dict(report.user_properties)
+        if "fault" not in properties:
+            continue
+        name = properties["fault"]
+        injected[name] += report.when == "teardown" and "injected" in properties
+        if report.outcome == "failed":
+            lost.add((name, report.nodeid))
+    if not injected:
+        return []
+    failed = Counter(name for name, _ in lost)
+    extent = "every point" if os.environ.get("L8S_FAULTS") == "full" else "some points of each; --full runs all"
+    seed = os.environ["L8S_FAULT_SEED"]
+    lines = [f"battery of faults, {extent}, seed {seed} (again with L8S_FAULT_SEED={seed}):"]
+    for name in sorted(injected):
+        survived = max(injected[name] - failed[name], 0)
+        mark = f"   {failed[name]} FAILED" if failed[name] else ""
+        lines.append(f"  {name:<64} injected {injected[name]:>4}   survived {survived:>4}{mark}")
+    return lines
 
 
 @pytest.hookimpl(optionalhook=True)
