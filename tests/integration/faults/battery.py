@@ -55,7 +55,7 @@ SETTLING = 15.0
 
 
 def fault(name: str, *, points: Sequence[object], quick: int) -> pytest.MarkDecorator:
-    """Mark a test as the row ``name``: a quick run draws ``quick`` of its ``points`` for each server, a full one all."""
+    """Mark a test as the row ``name``: of its ``points`` a quick run draws ``quick`` for each server."""
     return pytest.mark.fault(name=name, points=tuple(points), quick=quick)
 
 
