@@ -13,11 +13,11 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from l8s_core import images, layout, names, policy, provision, removal
 from l8s_core.config import Choice, Config, choose, parse
@@ -43,6 +43,9 @@ from l8s_core.model import (
 from l8s_core.options import check_options
 from l8s_core.plugins import PluginHost
 from l8s_core.steps import StepObserver, Steps
+
+if TYPE_CHECKING:
+    from l8s_core.sync import SyncResult
 
 DEFAULT_CONFIG_STORE = "yaml"
 
@@ -352,6 +355,29 @@ class Client:
                 raise UnsupportedOperation(f"The backend {self.profile.backend} runs no commands on the server itself.")
             return self._backend.run_on_server(argv, stdin=stdin, timeout=timeout, on_output=on_output)
 
+    # The laptop's files
+
+    def sync(self, *, dry_run: bool = False, on_step: StepObserver | None = None) -> SyncResult:
+        """Make the laptop's ssh entries and pinned container keys fit the server's containers; see `l8s_core.sync`.
+
+        With ``dry_run`` nothing is written.
+
+        Raises:
+            SSHConfigError: a local file cannot be read or changed.
+        """
+        from l8s_core import sync
+
+        with self._operation("sync"):
+            return sync.sync(self._context(on_step), other_prefixes=self.other_prefixes(), dry_run=dry_run)
+
+    def other_prefixes(self) -> tuple[str, ...]:
+        """The container prefixes of the other profiles in the configuration; of broken profiles, none."""
+        found = []
+        for name in self._session.config.names():
+            with suppress(L8sError):
+                found.append(self._session.config.profile(name).container_prefix)
+        return tuple(prefix for prefix in found if prefix != self.profile.container_prefix)
+
     def host_block(self, info: ContainerInfo) -> HostBlock:
         """The ssh alias that leads to a container."""
         return layout.host_block(info, self.profile, self.endpoint)
@@ -394,7 +420,7 @@ class Client:
         Raises:
             InvalidValue: ``target`` cannot be a container's name; no hook is called and nothing is sent.
         """
-        if kind not in ("list", "build"):
+        if kind not in ("list", "build", "sync"):
             names.container_name(target)
         operation = Operation(kind=kind, profile=self.profile, target=target, id=secrets.token_hex(8), spec=spec)
         start = time.monotonic()

@@ -302,7 +302,7 @@ class Step:
     seconds: float = 0.0
 
 
-OperationKind = Literal["create", "start", "stop", "restart", "remove", "list", "show", "exec", "build"]
+OperationKind = Literal["create", "start", "stop", "restart", "remove", "list", "show", "exec", "build", "sync"]
 
 
 @frozen(kw_only=True)

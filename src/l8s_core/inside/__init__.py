@@ -15,6 +15,9 @@ from l8s_core.model import PublicKey
 DIRECTORY = "etc/l8s"
 """Where it all goes, from the container's root."""
 
+HOST_KEY_FILE = "/var/lib/l8s/ssh_host_ed25519_key.pub"
+"""The public half of the container's host key, on the volume that keeps it (``start.sh``)."""
+
 
 def archive(*, user: str, home: str, key: PublicKey, repository: str, branch: str) -> bytes:
     """The tar archive to unpack in a container's root; ``repository`` and ``branch`` may be empty.
