@@ -58,6 +58,7 @@ SECTIONS: dict[str, dict[str, BuiltIn]] = {
         "remote": BuiltIn("remote", "remote", "Push to and fetch from a container with git."),
     },
     "More": {
+        "doctor": BuiltIn("doctor", "doctor", "Check this machine, the link, the server and the containers."),
         "sync": BuiltIn("sync", "sync", "Rebuild this machine's ssh entries from what the server says."),
         "plugins": BuiltIn("plugins", "plugins", "List the plugins and what they provide."),
     },
