@@ -10,12 +10,13 @@ import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from importlib import resources
 from typing import Literal
 
 from attrs import frozen
 
-from l8s_core import agent, files, names, processes, sync
+from l8s_core import agent, files, names, processes
 from l8s_core.client import Client, Session
 from l8s_core.errors import ContainerExists, HostKeyRejected, L8sError, OperationVetoed, UnsupportedOperation
 from l8s_core.journal import Journal
@@ -61,8 +62,8 @@ def run_checks(session: Session, profile: Profile, *, on_step: StepObserver | No
 
     The laptop is checked also when the server cannot be reached. Every wait has a deadline.
     """
-    for name, run in _LAPTOP:
-        yield from _results("laptop", name, lambda run=run: run(session, profile))
+    for name, run in _Laptop(session, profile).checks():
+        yield from _results("laptop", name, run)
     client = session.client(profile)
     try:
         link: list[Checked] = []
@@ -70,13 +71,13 @@ def run_checks(session: Session, profile: Profile, *, on_step: StepObserver | No
         yield from link
         connected = not any(item.check != API and item.finding.state == "problem" for item in link)
         if connected:
-            yield from _results("server", "server", lambda: server_checks(client, facts))
+            yield from _results("server", "server", partial(server_checks, client, facts))
             if facts is not None:
-                yield from _results("containers", "containers", lambda: container_checks(session, client))
+                yield from _results("containers", "containers", partial(container_checks, session, client))
         for plugin, check in session.plugins.checks():
             if connected or not check.needs_connection:
                 yield from _results(
-                    "plugin", f"{check.name} ({plugin})", lambda check=check: check.run(client if connected else None)
+                    "plugin", f"{check.name} ({plugin})", partial(check.run, client if connected else None)
                 )
     finally:
         client.close()
@@ -126,8 +127,71 @@ def _results(
 
 # The laptop
 
+OWN_FILES = ("config.yaml", "known_hosts", "ssh_config")
 
-def _ssh(session: Session, profile: Profile) -> Iterator[Finding]:
+
+@frozen
+class _Laptop:
+    """The checks of the laptop; each is a method that yields findings."""
+
+    session: Session
+    profile: Profile
+
+    def checks(self) -> tuple[tuple[str, Callable[[], Iterator[Finding]]], ...]:
+        """All of them, by what they are called."""
+        return (
+            ("ssh", _ssh),
+            ("ssh-agent", self.agent),
+            ("l8s's files", _modes),
+            ("known_hosts", self.known_hosts),
+            ("ssh config", self.ssh_config),
+            ("journal", self.journal),
+        )
+
+    def agent(self) -> Iterator[Finding]:
+        """The ssh-agent, and the profile's key in it."""
+        key = agent.select_key(self.profile)
+        yield ok(f"holds {self.profile.ssh_key_path}: {key.type} {key.fingerprint}")
+
+    def known_hosts(self) -> Iterator[Finding]:
+        """That the pinned keys can be read."""
+        self.session.known_hosts.keys(container_name("any"))
+        yield ok(f"{files.display(self.session.known_hosts.path)} is readable")
+
+    def ssh_config(self) -> Iterator[Finding]:
+        """That ssh reads l8s's entries."""
+        writer = self.session.plugins.ssh_config_writer(self.profile.ssh_config_writer).factory()
+        blocks = writer.blocks()
+        changes = writer.plan(add=blocks).files
+        if not blocks:
+            yield ok("there are no entries yet")
+        for change in changes if blocks else ():
+            yield problem(f"{files.display(change.path)} is not as ssh needs it: {change.summary}", "l8s sync")
+        if blocks and not changes:
+            yield ok(f"ssh knows {len(blocks)} entries of l8s's")
+
+    def journal(self) -> Iterator[Finding]:
+        """Creates that were cut off."""
+        found = False
+        prefix = f"{self.profile.container_prefix}-"
+        for path in sorted((files.state_dir() / "journal").glob("*.json")):
+            alias = path.stem.rpartition("-")[0]
+            if not alias.startswith(prefix):
+                continue
+            journal = Journal(path, alias)
+            try:
+                with journal.held():
+                    cut_off = journal.operation() is not None
+            except ContainerExists:
+                continue
+            if cut_off:
+                found = True
+                yield warning(f"the creation of {alias} was cut off", f"l8s create {alias.removeprefix(prefix)}")
+        if not found:
+            yield ok("no creation was cut off")
+
+
+def _ssh() -> Iterator[Finding]:
     """The system's ssh."""
     said = processes.run(["ssh", "-V"], timeout=10)
     version = (said.stderr or said.stdout).decode("utf-8", "replace").strip().split(",")[0]
@@ -139,13 +203,7 @@ def _ssh(session: Session, profile: Profile) -> Iterator[Finding]:
         yield ok(version)
 
 
-def _agent(session: Session, profile: Profile) -> Iterator[Finding]:
-    """The ssh-agent, and the profile's key in it."""
-    key = agent.select_key(profile)
-    yield ok(f"holds {profile.ssh_key_path}: {key.type} {key.fingerprint}")
-
-
-def _modes(session: Session, profile: Profile) -> Iterator[Finding]:
+def _modes() -> Iterator[Finding]:
     """Who may read and change l8s's own files."""
     directory = files.state_dir()
     wrong = 0
@@ -162,58 +220,6 @@ def _modes(session: Session, profile: Profile) -> Iterator[Finding]:
     if not wrong:
         yield ok(f"{files.display(directory)} is yours alone")
 
-
-OWN_FILES = ("config.yaml", "known_hosts", "ssh_config")
-
-
-def _known_hosts(session: Session, profile: Profile) -> Iterator[Finding]:
-    """That the pinned keys can be read."""
-    session.known_hosts.keys(container_name("any"))
-    yield ok(f"{files.display(session.known_hosts.path)} is readable")
-
-
-def _ssh_config(session: Session, profile: Profile) -> Iterator[Finding]:
-    """That ssh reads l8s's entries."""
-    writer = session.plugins.ssh_config_writer(profile.ssh_config_writer).factory()
-    blocks = writer.blocks()
-    changes = writer.plan(add=blocks).files
-    if not blocks:
-        yield ok("there are no entries yet")
-    for change in changes if blocks else ():
-        yield problem(f"{files.display(change.path)} is not as ssh needs it: {change.summary}", "l8s sync")
-    if blocks and not changes:
-        yield ok(f"ssh knows {len(blocks)} entries of l8s's")
-
-
-def _journal(session: Session, profile: Profile) -> Iterator[Finding]:
-    """Creates that were cut off."""
-    found = False
-    prefix = f"{profile.container_prefix}-"
-    for path in sorted((files.state_dir() / "journal").glob("*.json")):
-        alias = path.stem.rpartition("-")[0]
-        if not alias.startswith(prefix):
-            continue
-        journal = Journal(path, alias)
-        try:
-            with journal.held():
-                cut_off = journal.operation() is not None
-        except ContainerExists:
-            continue
-        if cut_off:
-            found = True
-            yield warning(f"the creation of {alias} was cut off", f"l8s create {alias.removeprefix(prefix)}")
-    if not found:
-        yield ok("no creation was cut off")
-
-
-_LAPTOP: tuple[tuple[str, Callable[[Session, Profile], Iterator[Finding]]], ...] = (
-    ("ssh", _ssh),
-    ("ssh-agent", _agent),
-    ("l8s's files", _modes),
-    ("known_hosts", _known_hosts),
-    ("ssh config", _ssh_config),
-    ("journal", _journal),
-)
 
 # The link
 
@@ -240,8 +246,10 @@ def _connect(client: Client, on_step: StepObserver | None, results: list[Checked
     except L8sError as error:
         fail(error, error.step or "connection")
         return None
-    for sentence in client.warnings:
-        results.append(Checked(group="link", check="remote-only proof", finding=warning(sentence, SETUP_PAGE)))
+    results += [
+        Checked(group="link", check="remote-only proof", finding=warning(sentence, SETUP_PAGE))
+        for sentence in client.warnings
+    ]
     try:
         return client.facts(note)
     except L8sError as error:
@@ -408,7 +416,7 @@ def _sshd(found: Mapping[str, str], profile: Profile) -> Iterator[Finding]:
 
     def fix(setting: str) -> str:
         line = names.shell_word(setting)
-        # sshd takes the first value that it reads, and Debian's and Fedora's sshd_config begin by including this directory
+        # sshd takes the first value that it reads, and its own file begins by including this directory on both systems
         command = (
             f"printf '%s\\n' {line} >> /etc/ssh/sshd_config.d/00-l8s.conf && "
             "{ systemctl reload ssh || systemctl reload sshd; }"
@@ -436,14 +444,11 @@ def _sshd(found: Mapping[str, str], profile: Profile) -> Iterator[Finding]:
 
 def container_checks(session: Session, client: Client) -> Iterator[tuple[str, Finding]]:
     """The server's containers beside the laptop's entries and pins."""
-    profile = client.profile
     try:
-        infos = client.list()
+        infos, state = client.entries()
     except OperationVetoed as error:
         yield "containers", warning(f"not looked at: {error.message}", "l8s plugins")
         return
-    writer = session.plugins.ssh_config_writer(profile.ssh_config_writer).factory()
-    state = sync.entry_state(writer.blocks(), infos, profile, client.endpoint, other_prefixes=client.other_prefixes())
     problems = [
         *((block.alias, problem("it has no ssh entry on this machine", "l8s sync")) for block in state.missing),
         *((block.alias, problem("its ssh entry leads elsewhere", "l8s sync")) for block in state.different),

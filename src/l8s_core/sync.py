@@ -100,16 +100,13 @@ def sync(context: Context, *, other_prefixes: Collection[str], dry_run: bool = F
         AgentUnavailable: an entry is to be written, and its key is not known.
     """
     with context.steps.step("containers") as step:
-        infos = context.backend.list({LABEL_MANAGED: "true"})
-        present = context.writer.blocks()
-        state = entry_state(present, infos, context.profile, context.endpoint, other_prefixes=other_prefixes)
+        _, state = look(context, other_prefixes=other_prefixes)
         step.detail = f"{len(state.wanted)} of profile {context.profile.name}"
     with ExitStack() as locks:
         free, busy = _held(locks, context, [*state.wanted, *(block.alias for block in state.stale)])
         # looked at again under the locks: a create may have ended since
+        _, state = look(context, other_prefixes=other_prefixes)
         present = context.writer.blocks()
-        infos = context.backend.list({LABEL_MANAGED: "true"})
-        state = entry_state(present, infos, context.profile, context.endpoint, other_prefixes=other_prefixes)
         skipped = [*state.skipped, *busy]
         written = [block for block in (*state.missing, *state.different) if block.alias in free]
         removed = [block.alias for block in state.stale if block.alias in free]
@@ -134,6 +131,13 @@ def sync(context: Context, *, other_prefixes: Collection[str], dry_run: bool = F
     return SyncResult(dry_run=dry_run, entries=tuple(entries), pins=pins, files=changes, skipped=tuple(skipped))
 
 
+def look(context: Context, *, other_prefixes: Collection[str]) -> tuple[tuple[ContainerInfo, ...], EntryState]:
+    """All of l8s's containers on the server, by name, and the laptop's entries beside this profile's; one request."""
+    infos = tuple(sorted(context.backend.list({LABEL_MANAGED: "true"}), key=lambda info: info.name))
+    entries = context.writer.blocks()
+    return infos, entry_state(entries, infos, context.profile, context.endpoint, other_prefixes=other_prefixes)
+
+
 def entry_state(
     present: Collection[HostBlock],
     infos: Collection[ContainerInfo],
@@ -145,7 +149,7 @@ def entry_state(
     """Compare the entries that are ``present`` with ``infos``, all of l8s's containers on the server; pure."""
     wanted: dict[str, HostBlock] = {}
     skipped = []
-    for info in sorted(infos, key=lambda info: info.name):
+    for info in infos:
         if is_ours(info.labels, profile):
             block = _wanted(info, profile, endpoint)
             if isinstance(block, Skipped):
