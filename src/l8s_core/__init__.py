@@ -80,6 +80,7 @@ from l8s_core.providers import (
     SSHConfigWriterProvider,
 )
 from l8s_core.steps import Steps
+from l8s_core.sync import EntryChange, PinChange, Skipped, SyncResult
 
 __version__ = "0.1.0"
 
@@ -107,6 +108,7 @@ __all__ = [
     "ContainerRequest",
     "ContainerSpec",
     "Endpoint",
+    "EntryChange",
     "ExecResult",
     "ExecTimeout",
     "FileBusy",
@@ -131,6 +133,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknown",
     "OutputSink",
+    "PinChange",
     "PluginError",
     "PluginHost",
     "PluginInfo",
@@ -147,9 +150,11 @@ __all__ = [
     "ServerCommands",
     "Session",
     "SetupFailed",
+    "Skipped",
     "SocketUnavailable",
     "Step",
     "Steps",
+    "SyncResult",
     "UnsupportedOperation",
     "VolumeInfo",
     "__version__",
