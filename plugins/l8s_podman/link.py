@@ -109,7 +109,7 @@ def changed_host_key(hop: Hop, offered: PublicKey, expected: Sequence[PublicKey]
         expected=[key.fingerprint for key in expected],
         hints=(
             "Ask whoever runs the server whether its key changed, over another way than this connection",
-            f"Only if it did: remove the lines of {name} from ~/.l8s/known_hosts, then run: l8s init",
+            "Only if it did, see both keys and decide: l8s trust",
         ),
     )
 

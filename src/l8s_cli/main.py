@@ -40,6 +40,7 @@ SECTIONS: dict[str, dict[str, BuiltIn]] = {
         "init": BuiltIn("init", "init", "Connect to a server and write the configuration."),
         "server": BuiltIn("server", "server", "Set up a machine as a server for l8s."),
         "profile": BuiltIn("profile", "profile", "Show, add and choose profiles; works offline."),
+        "trust": BuiltIn("trust", "trust", "Trust a server's new host key, after seeing both."),
         "test-connection": BuiltIn("connection", "test_connection", "Try each step of connecting to the server."),
         "build": BuiltIn("build", "build", "Build the image of the containers on the server."),
     },

@@ -5,7 +5,7 @@ What is pinned is taken back unless all ends well. Not here: checking keys on a 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from l8s_cli import prompts
 from l8s_cli.output import Output
@@ -19,19 +19,30 @@ ON_THE_SERVER = "ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
 
 
 class Trust:
-    """The keys that were pinned during one ``init``.
+    """The keys that were pinned during one command.
 
-    ``fingerprints`` are what ``--trust-host-key`` gave; ``command`` is what to run again with such a fingerprint.
+    ``fingerprints`` are what ``option`` gave; ``command`` is what to run again with such a fingerprint. Only with
+    ``replaces`` may a key take the place of another that was trusted, and never without a person or a fingerprint.
     """
 
     def __init__(
-        self, pins: KnownHosts, fingerprints: Collection[str], *, can_ask: bool, command: str, out: Output
+        self,
+        pins: KnownHosts,
+        fingerprints: Collection[str],
+        *,
+        can_ask: bool,
+        command: str,
+        out: Output,
+        option: str = "--trust-host-key",
+        replaces: bool = False,
     ) -> None:
         self._pins = pins
         self._fingerprints = tuple(fingerprints)
         self._can_ask = can_ask
         self._command = command
         self._out = out
+        self._option = option
+        self._replaces = replaces
         self._before: dict[str, tuple[PublicKey, ...]] = {}
 
     def decide(self, rejected: HostKeyRejected) -> None:
@@ -40,7 +51,7 @@ class Trust:
         Raises:
             HostKeyRejected: there is none, or the key is not merely unknown.
         """
-        if rejected.reason != "unknown" or rejected.host in self._before:
+        if rejected.host in self._before or (rejected.reason == "changed" and not self._replaces):
             raise rejected
         key = known_hosts.parse_public_key(f"{rejected.key_type} {rejected.key_base64}")
         host, port = split_name(rejected.host)
@@ -49,12 +60,19 @@ class Trust:
         if self._fingerprints:
             if key.fingerprint not in self._fingerprints:
                 wanted = " or ".join(self._fingerprints)
-                raise self._refused(rejected, key, f"--trust-host-key says {wanted}: this is another machine's key.")
-            self._out.note(f"Host key of {rejected.host}: {key.fingerprint}, as --trust-host-key says.")
+                raise self._refused(rejected, key, f"{self._option} says {wanted}: this is another machine's key.")
+            self._out.note(f"Host key of {rejected.host}: {key.fingerprint}, as {self._option} says.")
+        elif rejected.reason == "changed":
+            self._replacement(rejected, key)
         else:
             self._from_person(rejected, key, ssh_tools.known_keys(host, port))
         self._before[rejected.host] = self._pins.keys(rejected.host)
         self._pins.pin(rejected.host, [key])
+
+    @property
+    def pinned(self) -> Mapping[str, tuple[PublicKey, ...]]:
+        """The servers whose key was pinned, with the keys that were trusted before."""
+        return self._before
 
     def take_back(self) -> None:
         """Make the pins what they were before."""
@@ -85,6 +103,20 @@ class Trust:
         if not prompts.confirm("Trust this key?"):
             raise self._refused(rejected, key, "You did not trust it.")
 
+    def _replacement(self, rejected: HostKeyRejected, key: PublicKey) -> None:
+        """Ask whether ``key`` may take the place of what is trusted."""
+        if not self._can_ask:
+            raise self._refused(rejected, key, "It is not the trusted one, and there is no terminal to ask on.")
+        self._out.note()
+        self._out.note(f"The host key of {rejected.host} is not the trusted one.")
+        for fingerprint in rejected.expected:
+            self._out.note(f"  Trusted until now:  {fingerprint}")
+        self._out.note(f"  Offered now:        {key.fingerprint} ({key.type})")
+        self._out.note("Either the server was installed anew or given a new key, or somebody is in between.")
+        self._out.note(f"Compare it with what the server itself says, over another way: {_shown_by(key)}")
+        if not prompts.confirm("Trust the new key instead of the old one?"):
+            raise self._refused(rejected, key, "You did not trust it; the old one stays.")
+
     def _refused(self, rejected: HostKeyRejected, key: PublicKey, why: str) -> HostKeyRejected:
         refused = HostKeyRejected(
             f"The host key of {rejected.host} is not trusted.\n\n"
@@ -96,7 +128,7 @@ class Trust:
             expected=self._fingerprints,
             hints=(
                 f"See the true fingerprint, on the server: {_shown_by(key)}",
-                f"If it is the same, run: {self._command} --trust-host-key {key.fingerprint}",
+                f"If it is the same, run: {self._command} {self._option} {key.fingerprint}",
             ),
             profile=rejected.profile,
         )
