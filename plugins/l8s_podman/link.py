@@ -109,7 +109,8 @@ def changed_host_key(hop: Hop, offered: PublicKey, expected: Sequence[PublicKey]
         expected=[key.fingerprint for key in expected],
         hints=(
             "Ask whoever runs the server whether its key changed, over another way than this connection",
-            "Only if it did, see both keys and decide: l8s trust",
+            "Only if it did, see both keys and decide: l8s trust (with the --profile that you gave here)",
+            f"Where no profile leads to it: remove the lines of {name} from ~/.l8s/known_hosts",
         ),
     )
 

@@ -61,6 +61,8 @@ class Trust:
             if key.fingerprint not in self._fingerprints:
                 wanted = " or ".join(self._fingerprints)
                 raise self._refused(rejected, key, f"{self._option} says {wanted}: this is another machine's key.")
+            for old in self._pins.keys(rejected.host):
+                self._out.note(f"Trusted until now for {rejected.host}: {old.fingerprint}")
             self._out.note(f"Host key of {rejected.host}: {key.fingerprint}, as {self._option} says.")
         elif rejected.reason == "changed":
             self._replacement(rejected, key)
@@ -83,7 +85,7 @@ class Trust:
                 self._out.warn(f"The host key of {name} stays pinned: {error.message}")
 
     def _from_person(self, rejected: HostKeyRejected, key: PublicKey, theirs: Collection[PublicKey]) -> None:
-        if key in theirs:
+        if key in theirs and not self._replaces:
             self._out.note(f"Host key of {rejected.host}: {key.fingerprint}, imported from ~/.ssh/known_hosts.")
             return
         other = [known.fingerprint for known in theirs if known.type == key.type]
@@ -109,8 +111,8 @@ class Trust:
             raise self._refused(rejected, key, "It is not the trusted one, and there is no terminal to ask on.")
         self._out.note()
         self._out.note(f"The host key of {rejected.host} is not the trusted one.")
-        for fingerprint in rejected.expected:
-            self._out.note(f"  Trusted until now:  {fingerprint}")
+        for old in self._pins.keys(rejected.host):
+            self._out.note(f"  Trusted until now:  {old.fingerprint} ({old.type})")
         self._out.note(f"  Offered now:        {key.fingerprint} ({key.type})")
         self._out.note("Either the server was installed anew or given a new key, or somebody is in between.")
         self._out.note(f"Compare it with what the server itself says, over another way: {_shown_by(key)}")
@@ -120,12 +122,13 @@ class Trust:
     def _refused(self, rejected: HostKeyRejected, key: PublicKey, why: str) -> HostKeyRejected:
         refused = HostKeyRejected(
             f"The host key of {rejected.host} is not trusted.\n\n"
-            f"The server offers: {key.type} {key.fingerprint}\n{why}",
+            + "".join(f"Trusted until now: {old.fingerprint}\n" for old in self._pins.keys(rejected.host))
+            + f"The server offers: {key.type} {key.fingerprint}\n{why}",
             host=rejected.host,
             key_type=rejected.key_type,
             key_base64=rejected.key_base64,
             reason=rejected.reason,
-            expected=self._fingerprints,
+            expected=rejected.expected or self._fingerprints,
             hints=(
                 f"See the true fingerprint, on the server: {_shown_by(key)}",
                 f"If it is the same, run: {self._command} {self._option} {key.fingerprint}",

@@ -45,7 +45,7 @@ from l8s_core.plugins import PluginHost
 from l8s_core.steps import StepObserver, Steps
 
 if TYPE_CHECKING:
-    from l8s_core.sync import EntryState, SyncResult
+    from l8s_core.sync import SyncResult
 
 DEFAULT_CONFIG_STORE = "yaml"
 
@@ -368,18 +368,9 @@ class Client:
         from l8s_core import sync
 
         with self._operation("sync"):
-            return sync.sync(self._context(on_step), other_prefixes=self.other_prefixes(), dry_run=dry_run)
+            return sync.sync(self._context(on_step), other_prefixes=self._other_prefixes(), dry_run=dry_run)
 
-    def entries(self) -> tuple[tuple[ContainerInfo, ...], EntryState]:
-        """The profile's containers, and the laptop's ssh entries beside them; changes nothing, one request."""
-        from l8s_core import sync
-
-        with self._operation("list"):
-            context = self._context(None)
-            infos, state = sync.look(context, other_prefixes=self.other_prefixes())
-            return tuple(info for info in infos if layout.is_ours(info.labels, self.profile)), state
-
-    def other_prefixes(self) -> tuple[str, ...]:
+    def _other_prefixes(self) -> tuple[str, ...]:
         """The container prefixes of the other profiles in the configuration; of broken profiles, none."""
         found = []
         for name in self._session.config.names():

@@ -73,7 +73,7 @@ def run_checks(session: Session, profile: Profile, *, on_step: StepObserver | No
         if connected:
             yield from _results("server", "server", partial(server_checks, client, facts))
             if facts is not None:
-                yield from _results("containers", "containers", partial(container_checks, session, client))
+                yield from _results("containers", "containers", partial(container_checks, client))
         for plugin, check in session.plugins.checks():
             if connected or not check.needs_connection:
                 yield from _results(
@@ -272,7 +272,7 @@ def server_checks(client: Client, facts: HostFacts | None) -> Iterator[tuple[str
             ["sh", "-s", "--", profile.remote_socket, profile.base_image], stdin=script, timeout=LOOK_TIMEOUT
         )
     except UnsupportedOperation as error:
-        yield "server", ok(f"skipped: {error.message}")
+        yield "server", warning(f"not looked at: {error.message}", SETUP_PAGE)
         return
     found = read_look(result.stdout)
     if "end" not in found:
@@ -339,8 +339,8 @@ def _podman(found: Mapping[str, str], setup: str) -> Finding:
 def _on_server(profile: Profile, command: str) -> str:
     """What to type on the laptop to run ``command`` on the server as root."""
     port = "" if profile.remote_port in (None, 22) else f"-p {profile.remote_port} "
-    sudo = "" if profile.remote_user == "root" else "sudo "
-    return f"ssh {port}{profile.remote_user}@{profile.remote_host} {names.shell_word(sudo + command)}"
+    as_root = command if profile.remote_user == "root" else f"sudo sh -c {names.shell_word(command)}"
+    return f"ssh {port}{profile.remote_user}@{profile.remote_host} {names.shell_word(as_root)}"
 
 
 def _socket_unit(found: Mapping[str, str], profile: Profile, setup: str) -> Finding:
@@ -371,7 +371,10 @@ def _socket(found: Mapping[str, str], profile: Profile, setup: str) -> Finding:
                 f"l8s init --host {profile.remote_host} --user root; or: {SETUP_PAGE}",
             )
         case "other":
-            hint = _on_server(profile, f"rm -r {names.shell_word(path)} && systemctl restart podman.socket")
+            hint = _on_server(
+                profile,
+                f"mv -T {names.shell_word(path)} {names.shell_word(path)}.old && systemctl restart podman.socket",
+            )
             return problem(f"{path} on the server is no socket", hint)
         case _ if found.get("podman.socket.active") == "active":
             return problem(f"{path} is not there on the server, though podman.socket runs", restart)
@@ -390,7 +393,7 @@ def _room(text: str, what: str, unit: int, low: int, small: int) -> Finding:
     message = f"{shown} of {what} free on the server ({where})"
     if total == 0 or (free >= small or free >= total // 2):
         return ok(message)
-    hint = "l8s list, then l8s rm what is not needed; or on the server: podman image prune"
+    hint = "l8s list, and l8s rm for what is not needed; or: podman image prune, on the server"
     return problem(f"only {message}", hint) if free < low else warning(f"only {message}", hint)
 
 
@@ -410,7 +413,7 @@ def _clock(text: str, before: float, after: float, profile: Profile) -> Finding:
 def _sshd(found: Mapping[str, str], profile: Profile) -> Iterator[Finding]:
     settings = {key.removeprefix("sshd."): value for key, value in found.items() if key.startswith("sshd.")}
     if not settings:
-        yield ok("its settings are root's to read")
+        yield ok("not looked at: its settings are root's to read")
         return
     wrong = []
 
@@ -421,8 +424,7 @@ def _sshd(found: Mapping[str, str], profile: Profile) -> Iterator[Finding]:
             f"printf '%s\\n' {line} >> /etc/ssh/sshd_config.d/00-l8s.conf && "
             "{ systemctl reload ssh || systemctl reload sshd; }"
         )
-        sudo = command if profile.remote_user == "root" else f"sh -c {names.shell_word(command)}"
-        return _on_server(profile, sudo)
+        return _on_server(profile, command)
 
     sessions = settings.get("maxsessions", "")
     if sessions.isascii() and sessions.isdigit() and len(sessions) < 7 and int(sessions) < MIN_SESSIONS:
@@ -442,21 +444,26 @@ def _sshd(found: Mapping[str, str], profile: Profile) -> Iterator[Finding]:
 # The containers
 
 
-def container_checks(session: Session, client: Client) -> Iterator[tuple[str, Finding]]:
+def container_checks(client: Client) -> Iterator[tuple[str, Finding]]:
     """The server's containers beside the laptop's entries and pins."""
     try:
-        infos, state = client.entries()
+        infos = client.list()
+        would = client.sync(dry_run=True)
     except OperationVetoed as error:
         yield "containers", warning(f"not looked at: {error.message}", "l8s plugins")
         return
-    problems = [
-        *((block.alias, problem("it has no ssh entry on this machine", "l8s sync")) for block in state.missing),
-        *((block.alias, problem("its ssh entry leads elsewhere", "l8s sync")) for block in state.different),
-        *((block.alias, warning("its container is gone from the server", "l8s sync")) for block in state.stale),
-        *((left.alias, problem(left.reason, left.hint or "l8s info " + left.alias)) for left in state.skipped),
-    ]
-    unpinned = [alias for alias in state.wanted if not session.known_hosts.keys(container_name(alias))]
-    problems += [(alias, problem("its host key is not pinned on this machine", "l8s sync")) for alias in unpinned]
+    wrong = {
+        "add": problem("it has no ssh entry on this machine", "l8s sync"),
+        "change": problem("its ssh entry leads elsewhere", "l8s sync"),
+        "remove": warning("its container is gone from the server", "l8s sync"),
+    }
+    problems = [(entry.alias, wrong[entry.action]) for entry in would.entries]
+    for pin in would.pins:
+        what = "the key that is pinned is not its own" if pin.before else "its host key is not pinned on this machine"
+        problems.append((pin.alias, problem(what, "l8s sync")))
+    for left in would.skipped:
+        by_hand = _on_server(client.profile, f"podman inspect {names.shell_word(left.alias)}")
+        problems.append((left.alias, problem(left.reason, left.hint or by_hand)))
     yield from problems
     bad = {alias for alias, _ in problems}
     for info in infos:

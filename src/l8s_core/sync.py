@@ -100,42 +100,47 @@ def sync(context: Context, *, other_prefixes: Collection[str], dry_run: bool = F
         AgentUnavailable: an entry is to be written, and its key is not known.
     """
     with context.steps.step("containers") as step:
-        _, state = look(context, other_prefixes=other_prefixes)
+        state = _look(context, other_prefixes)
         step.detail = f"{len(state.wanted)} of profile {context.profile.name}"
     with ExitStack() as locks:
-        free, busy = _held(locks, context, [*state.wanted, *(block.alias for block in state.stale)])
+        free, busy = _held(locks, context, [*state.wanted, *(block.alias for block in state.stale)], dry_run=dry_run)
         # looked at again under the locks: a create may have ended since
-        _, state = look(context, other_prefixes=other_prefixes)
+        state = _look(context, other_prefixes)
         present = context.writer.blocks()
         skipped = [*state.skipped, *busy]
-        written = [block for block in (*state.missing, *state.different) if block.alias in free]
-        removed = [block.alias for block in state.stale if block.alias in free]
-        right = [block for block in present if block.alias in free and block not in (*state.different, *state.stale)]
-        right = [block for block in right if block.alias not in {other.alias for other in written}]
         with context.steps.step("host keys"):
             keys = dict(_host_keys(context, [alias for alias in state.wanted if alias in free], skipped))
+        # an entry without a key to check leads nowhere
+        added = [block for block in state.missing if block.alias in keys]
+        different = [block for block in state.different if block.alias in keys]
+        removed = [block.alias for block in state.stale if block.alias in free]
+        changing = {block.alias for block in (*added, *different)} | set(removed)
+        right = [block for block in present if block.alias in keys and block.alias not in changing]
         pins = tuple(
             PinChange(alias=alias, before=tuple(old.fingerprint for old in before), after=key.fingerprint)
             for alias, key in keys.items()
             if (before := context.known_hosts.keys(container_name(alias))) != (key,)
         )
-        plan = _plan(context, right, written, removed)
+        plan = _plan(context, right, [*added, *different], removed)
         if not dry_run and (plan.files or pins):
+            # these may have connections that lead to a container of the past; others may be in use
+            outdated = {*removed, *(block.alias for block in different), *(pin.alias for pin in pins if pin.before)}
             with context.steps.step("ssh config"):
-                changed = [block.alias for block in written]
-                _write(context, plan, changed, {pin.alias: keys[pin.alias] for pin in pins})
-    missing = {block.alias for block in state.missing}
-    entries = [EntryChange(alias=b.alias, action="add" if b.alias in missing else "change") for b in written]
-    entries += [EntryChange(alias=alias, action="remove") for alias in removed]
+                _write(context, plan, outdated, {pin.alias: keys[pin.alias] for pin in pins})
+    entries = [
+        *(EntryChange(alias=block.alias, action="add") for block in added),
+        *(EntryChange(alias=block.alias, action="change") for block in different),
+        *(EntryChange(alias=alias, action="remove") for alias in removed),
+    ]
     changes = tuple(f"{files.display(change.path)}: {change.summary}" for change in plan.files)
     return SyncResult(dry_run=dry_run, entries=tuple(entries), pins=pins, files=changes, skipped=tuple(skipped))
 
 
-def look(context: Context, *, other_prefixes: Collection[str]) -> tuple[tuple[ContainerInfo, ...], EntryState]:
-    """All of l8s's containers on the server, by name, and the laptop's entries beside this profile's; one request."""
-    infos = tuple(sorted(context.backend.list({LABEL_MANAGED: "true"}), key=lambda info: info.name))
+def _look(context: Context, other_prefixes: Collection[str]) -> EntryState:
+    """The laptop's entries beside all of l8s's containers on the server; one request."""
+    infos = sorted(context.backend.list({LABEL_MANAGED: "true"}), key=lambda info: info.name)
     entries = context.writer.blocks()
-    return infos, entry_state(entries, infos, context.profile, context.endpoint, other_prefixes=other_prefixes)
+    return entry_state(entries, infos, context.profile, context.endpoint, other_prefixes=other_prefixes)
 
 
 def entry_state(
@@ -184,7 +189,7 @@ def _wanted(info: ContainerInfo, profile: Profile, endpoint: Endpoint) -> HostBl
         names.container_user(info.labels.get(LABEL_USER, profile.container_user))
         block = host_block(info, profile, endpoint)
     except (InvalidValue, BackendError) as error:
-        return Skipped(alias=info.name, reason=f"its labels are not l8s's: {error.message}")
+        return Skipped(alias=info.name, reason=f"its labels are not l8s's: {error.message.rstrip('.')}")
     if alias != info.name:
         return Skipped(alias=info.name, reason=f"its labels name another container: {alias}")
     if info.ports.get(block.port) != SSHD_PORT:
@@ -201,17 +206,24 @@ def _leads_there(entry: HostBlock, wanted: HostBlock) -> bool:
     return evolve(entry, identity_file="") == evolve(wanted, identity_file="")
 
 
-def _held(locks: ExitStack, context: Context, aliases: Collection[str]) -> tuple[set[str], list[Skipped]]:
-    """The aliases that no other l8s is busy with, kept so until ``locks`` is closed; and the others."""
+def _held(
+    locks: ExitStack, context: Context, aliases: Collection[str], *, dry_run: bool
+) -> tuple[set[str], list[Skipped]]:
+    """The aliases that no other l8s is busy with, kept so until ``locks`` is closed; and the others.
+
+    A dry run takes no lock, since a lock is a file.
+    """
     free: set[str] = set()
     busy = []
     for alias in sorted(aliases):
         name = alias.removeprefix(f"{context.profile.container_prefix}-")
         journal = Journal.of(context.endpoint, alias)
         try:
-            locks.enter_context(journal.held())
+            if not dry_run:
+                locks.enter_context(journal.held())
         except ContainerExists:
-            busy.append(Skipped(alias=alias, reason="another l8s command on this laptop is busy with it"))
+            reason = "another l8s command on this laptop is busy with it"
+            busy.append(Skipped(alias=alias, reason=reason, hint="l8s sync, when it has ended"))
             continue
         if journal.operation() is not None:
             hint = f"l8s create {name}, which finishes it, or: l8s rm {name}"
@@ -250,9 +262,12 @@ def _host_key(backend: RemoteBackend, alias: str) -> PublicKey:
         if isinstance(chunks, Generator):  # which ends the transfer
             chunks.close()
     try:
-        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-            members = archive.getmembers()
-            file = archive.extractfile(members[0]) if len(members) == 1 and members[0].isreg() else None
+        # never decompressed, and sparse files may claim any size: the text may be a container's
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            member = archive.next()
+            if member is None or not member.isreg() or member.size > KEY_LIMIT:
+                raise InvalidValue(f"the host key of {alias} is no file with a key")
+            file = archive.extractfile(member)
             text = file.read() if file is not None else b""
     except (tarfile.TarError, EOFError, OSError) as error:
         raise InvalidValue(f"the host key of {alias} cannot be read: {error}") from error
@@ -268,11 +283,12 @@ def _plan(context: Context, kept: Collection[HostBlock], new: list[HostBlock], r
     return context.writer.plan(add=[*kept, *new], remove=removed)
 
 
-def _write(context: Context, plan: ChangePlan, changed: Collection[str], keys: Mapping[str, PublicKey]) -> None:
-    for alias in {*plan.remove, *changed, *keys}:
-        ssh_tools.stop_multiplexing(alias)  # it may lead to a container of the past
+def _write(context: Context, plan: ChangePlan, outdated: Collection[str], keys: Mapping[str, PublicKey]) -> None:
+    """The pins first: cut off here, what is left of a stale entry is still found and removed by the next run."""
+    for alias in sorted(outdated):
+        ssh_tools.stop_multiplexing(alias)
+    for alias in plan.remove:
+        context.known_hosts.forget(container_name(alias))
     for alias, key in keys.items():
         context.known_hosts.pin(container_name(alias), [key])
     context.writer.apply(plan)
-    for alias in plan.remove:
-        context.known_hosts.forget(container_name(alias))

@@ -67,6 +67,12 @@ def _no_pins(laptop: Laptop) -> None:
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if ".l8s " not in line))
 
 
+def _other_pin(laptop: Laptop) -> None:
+    path = laptop.home / ".l8s" / "known_hosts"
+    server, container = path.read_text().splitlines()
+    path.write_text(f"{server}\n{container.split()[0]} {' '.join(server.split()[1:])}\n")
+
+
 def _wrong_port(laptop: Laptop) -> None:
     path = laptop.home / ".l8s" / "ssh_config"
     text = path.read_text()
@@ -102,6 +108,7 @@ BREAKAGES = {
     "no include": Breakage("ssh config", "add the first line", on_laptop=_no_include),
     "no entries": Breakage("dev-x", "no ssh entry", on_laptop=_no_entries),
     "no pins": Breakage("dev-x", "not pinned", on_laptop=_no_pins),
+    "another pin": Breakage("dev-x", "is not its own", on_laptop=_other_pin),
     "wrong port": Breakage("dev-x", "leads elsewhere", on_laptop=_wrong_port),
     "open directory": Breakage(
         "l8s's files", "open to others", on_laptop=lambda laptop: (laptop.home / ".l8s").chmod(0o777)

@@ -38,9 +38,11 @@ def test_lost_files_are_rebuilt_and_ssh_works(laptop: Laptop) -> None:
     (laptop.home / ".l8s" / "known_hosts").write_text("".join(line for line in pins if ".l8s " not in line))
     laptop.ssh_config.write_text("Host mine\n  Port 2\n")
     lost = tree(laptop)
+    (laptop.home / ".l8s" / "journal").rmdir()
     shown = laptop.l8s("sync", "--dry-run").stdout
     assert "+ ssh entry dev-x" in shown
     assert tree(laptop) == lost
+    assert not (laptop.home / ".l8s" / "journal").exists(), "a dry run makes nothing"
     laptop.l8s("sync")
     laptop.ssh("dev-x", "true")
     laptop.l8s("start", "stopped")
@@ -55,6 +57,29 @@ def test_a_lost_include_is_put_back(laptop: Laptop) -> None:
     laptop.ssh_config.write_text("")
     laptop.l8s("sync")
     assert tree(laptop) == whole
+
+
+def test_putting_back_a_pin_ends_nobodys_session(laptop: Laptop) -> None:
+    laptop.l8s("create", "x")
+    options = ("-F", str(laptop.ssh_config), "-o", "BatchMode=yes")
+    with laptop.start("ssh", *options, "dev-x", "echo in; sleep 8; echo out") as session:
+        assert session.stdout is not None
+        assert session.stdout.readline() == "in\n"
+        pins = laptop.home / ".l8s" / "known_hosts"
+        pins.write_text(pins.read_text().splitlines(keepends=True)[0])
+        assert "+ host key of dev-x" in laptop.l8s("sync").stdout
+        assert session.poll() is None, "it is in use while the pin is put back"
+        assert session.stdout.read() == "out\n"
+        assert session.wait(timeout=20) == 0
+
+
+def test_a_container_without_a_key_gets_no_entry(laptop: Laptop) -> None:
+    laptop.l8s("create", "x")
+    laptop.l8s("exec", "--user", "root", "x", "--", "sh", "-c", "rm /var/lib/l8s/ssh_host_ed25519_key.pub")
+    (laptop.home / ".l8s" / "ssh_config").unlink()
+    ran = laptop.l8s("sync")
+    assert "+ ssh entry" not in ran.stdout
+    assert "could not be read" in ran.stderr
 
 
 def test_what_was_removed_elsewhere_goes_and_nothing_else(server: Server, laptop: Laptop) -> None:

@@ -135,9 +135,19 @@ def _set_up(run: Invocation, profile: Profile, words: list[str], fingerprints: t
             run.out.note(f"{profile.remote_host} ({plan.system}) is set up already; there is nothing to do.")
         run.out.note()
         facts = server_setup.prove(client, run.steps())
+        from l8s_core.doctor import server_checks
+
+        # an image comes next; all else that doctor would say of the server is said now
+        remarks = [
+            finding
+            for check, finding in server_checks(client, facts)
+            if finding.state != "ok" and check != "image" and finding.message not in facts.warnings
+        ]
     finally:
         client.close()
     _report(run, profile, plan, facts, words)
+    for finding in remarks:
+        run.out.warn(f"{finding.message}. Run: {finding.hint}")
 
 
 def _agreed(run: Invocation, profile: Profile, plan: SetupPlan, command: str, *, yes: bool, can_ask: bool) -> bool:

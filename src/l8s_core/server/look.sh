@@ -29,9 +29,7 @@ say cgroup "$(stat -fc %T /sys/fs/cgroup 2>/dev/null)"
 if [ "$(id -u)" = 0 ]; then
   sshd -T 2>/dev/null | while read -r key value; do
     case $key in
-      maxsessions | allowstreamlocalforwarding | allowtcpforwarding | maxstartups | permitrootlogin | disableforwarding)
-        say "sshd.$key" "$value"
-        ;;
+      maxsessions | allowstreamlocalforwarding | disableforwarding) say "sshd.$key" "$value" ;;
     esac
   done
   if command -v podman >/dev/null; then say image "$(yes_if timeout 20 podman image exists "$2")"; fi

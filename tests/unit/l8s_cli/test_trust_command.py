@@ -44,8 +44,10 @@ def test_another_fingerprint_keeps_the_old_one(changed: Any) -> None:
     assert KnownHosts().keys(HOST) == (OLD,)
 
 
-def test_the_right_fingerprint_needs_no_question(changed: Any) -> None:
-    assert changed("trust", "--fingerprint", SERVER_KEY.fingerprint).exit_code == 0
+def test_the_right_fingerprint_needs_no_question_and_shows_the_old_one(changed: Any) -> None:
+    result = changed("trust", "--fingerprint", SERVER_KEY.fingerprint)
+    assert result.exit_code == 0
+    assert OLD.fingerprint in result.stderr
     assert KnownHosts().keys(HOST) == (SERVER_KEY,)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -161,6 +162,16 @@ def test_without_a_link_the_laptop_and_what_needs_none_are_still_checked() -> No
     assert found["plugin", "alone (house)"].message == "alone"
     assert ("plugin", "connected (house)") not in found
     assert "server" not in {group for group, _ in found}
+
+
+def test_a_repair_is_roots_as_a_whole() -> None:
+    user = Profile(name="dev", remote_host="h.example.com", remote_user="bob", remote_port=2222)
+    found = dict(doctor.judge({**HEALTHY, "socket": "other"}, user, before=1000.2, after=1000.9))
+    shown = shlex.split(found["socket"].hint)
+    assert shown[:4] == ["ssh", "-p", "2222", "bob@h.example.com"]
+    path = user.remote_socket
+    command = f"mv -T {path} {path}.old && systemctl restart podman.socket"
+    assert shlex.split(shown[4]) == ["sudo", "sh", "-c", command]
 
 
 def test_a_server_that_says_nothing_is_a_problem() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import bz2
+import tarfile
+from collections.abc import Collection, Iterator
 
 import pytest
 from attrs import evolve
 
+from l8s_core.errors import InvalidValue
 from l8s_core.layout import host_block
 from l8s_core.model import ContainerInfo, Endpoint, HostBlock, Profile
-from l8s_core.sync import EntryState, entry_state
+from l8s_core.sync import KEY_LIMIT, EntryState, _host_key, entry_state
+from l8s_core.testing import FakeBackend, FakeServer
 
 PROFILE = Profile(name="dev", remote_host="build.example.com", remote_user="root")
 ENDPOINT = Endpoint(user="root", host="build.example.com", port=22, socket="/s")
@@ -87,3 +91,45 @@ def test_labels_that_lie_give_no_entry(lying: ContainerInfo, reason: str) -> Non
     state = compared([], [lying])
     assert state.missing == ()
     assert [reason in skipped.reason for skipped in state.skipped] == [True]
+
+
+class Sends(FakeBackend):
+    """A backend whose every download is ``data``."""
+
+    data = b""
+
+    def download(self, name: str, path: str) -> Iterator[bytes]:
+        for start in range(0, len(self.data), 1000):
+            yield self.data[start : start + 1000]
+
+
+def archived(content: bytes, **changes: object) -> bytes:
+    member = tarfile.TarInfo("ssh_host_ed25519_key.pub")
+    member.size = len(content)
+    for key, value in changes.items():
+        setattr(member, key, value)
+    return member.tobuf(tarfile.GNU_FORMAT) + content + b"\0" * (-len(content) % 512) + b"\0" * 1024
+
+
+BOMB = bz2.compress(archived(b"\0" * 1024**2))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"x" * 600,
+        BOMB,
+        archived(b"not a key"),
+        archived(b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        archived(b"", type=tarfile.DIRTYPE),
+        archived(b"x", size=KEY_LIMIT + 1),
+        archived(b"x" * 2 * KEY_LIMIT),
+    ],
+)
+def test_a_host_key_that_is_none_is_refused_and_never_unpacked(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bz2, "BZ2Decompressor", None)
+    backend = Sends(PROFILE, FakeServer())
+    backend.data = data
+    with pytest.raises(InvalidValue):
+        _host_key(backend, "dev-x")
