@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent / "integration"))
 
 import lab
 
+# what steers the tests themselves, also while they run
+OURS = (lab.RUN_VARIABLE, "L8S_FAULT_SEED", "L8S_FAULTS")
+
 # what a developer's own shell may say to l8s, ssh, git or podman
 FOREIGN_VARIABLES = (
     "CONTAINER_HOST",
@@ -90,7 +93,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
 
     class ByServer(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return next((server for server in lab.SUITES if f"[{server}" in nodeid), nodeid)
+            # "[podman-4.3]", "[podman-4.3-yes]", "[at 3000-podman-4.3]"
+            parameters = f"-{nodeid.partition('[')[2].rstrip(']')}-"
+            return next((server for server in lab.SUITES if f"-{server}-" in parameters), nodeid)
 
     return ByServer(config, log)
 
@@ -100,7 +105,7 @@ def _nobodys_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     """An empty HOME and none of the variables that steer what is tested."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        for name in [name for name in os.environ if name.startswith("L8S_") and name != lab.RUN_VARIABLE]:
+        for name in [name for name in os.environ if name.startswith("L8S_") and name not in OURS]:
             patch.delenv(name)
         for name in FOREIGN_VARIABLES:
             patch.delenv(name, raising=False)
