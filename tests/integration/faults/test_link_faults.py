@@ -2,82 +2,118 @@
 
 from __future__ import annotations
 
-import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from battery import Battery, fault
-from lab import SCRIPT
+from battery import Battery, Ran, Running, fault
+from wire import PORT, Line
 
-SHARES = [share / 20 for share in range(1, 21)]
-CHILDREN = "^sshd(-session)?: root"
 DEADLINE = 15.0
 """Seconds within which a dead link must have been told."""
 
+DOWNLOAD = """
+import sys
+from l8s_core import L8sError
+from l8s_core.model import Profile
+from l8s_core.steps import Steps
+from l8s_podman.backend import PodmanBackend
+backend = PodmanBackend(Profile(name="dev", remote_host=sys.argv[1], remote_port=int(sys.argv[2]),
+                                remote_user="root", base_image="localhost/none"))
+try:
+    backend.open(Steps())
+    data = b"".join(backend.download("dev-x", "/usr/bin/git"))
+except L8sError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+finally:
+    backend.close()
+print(len(data))
+"""
 
-def cut(battery: Battery) -> int:
-    """Kill the server's end of every SSH connection; how many processes that were."""
-    said = battery.server.exec("sh", "-c", f"pgrep -fc '{CHILDREN}'; pkill -KILL -f '{CHILDREN}'; true").stdout
-    return int(said.split()[0])
+READS: dict[str, tuple[str, ...]] = {
+    "list": ("-o", "json", "list"),
+    "exec": ("exec", "x", "--", "seq", "40000"),
+    "info": ("-o", "json", "info", "x"),
+    "download": ("-c", DOWNLOAD),
+}
+WRITES: dict[str, tuple[str, ...]] = {
+    "create": ("create", "y"),
+    "rm": ("rm", "x", "--yes"),
+    "start": ("start", "x"),
+    "stop": ("stop", "x"),
+}
+POINTS = 20
 
 
-@contextmanager
-def armed(battery: Battery, after: float) -> Iterator[subprocess.Popen[str]]:
-    """On the server: the next login's processes are killed ``after`` seconds from its beginning."""
-    kill = (
-        f"while pgrep -f '{CHILDREN}' >/dev/null; do sleep 0.01; done; echo armed; "
-        f"until pgrep -f '{CHILDREN}' >/dev/null; do :; done; sleep {after:.3f}; pkill -KILL -f '{CHILDREN}' && echo killed"
-    )
-    with subprocess.Popen(
-        [str(SCRIPT), "exec", battery.server.name, "--", "timeout", "30", "sh", "-c", kill],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as killer:
-        assert killer.stdout is not None
-        assert killer.stdout.readline() == "armed\n"
-        yield killer
+def spread(names: Sequence[str]) -> list[str]:
+    """Twenty points: each command in turn, a little later every time."""
+    return [f"{(number + 0.5) / POINTS:.3f} of {names[number % len(names)]}" for number in range(POINTS)]
 
 
-@fault("sshd's child killed in a read", points=SHARES, quick=2)
-def test_read(battery: Battery, point: float) -> None:
+def cut(battery: Battery, point: str, run: Callable[[str], Ran], reset: Callable[[str], None]) -> tuple[Ran, Ran]:
+    """How the point's command ended whole, and how it ended when its connection was cut at the point."""
+    share, _, name = point.partition(" of ")
+    battery.laptop.configure(battery.server, remote_port=PORT)
+    pins = battery.laptop.home / ".l8s" / "known_hosts"
+    pins.write_text(f"{pins.read_text()}[{battery.server.host}]:{PORT} {battery.server.host_key.line}\n")
+    whole = Line(battery)
+    reset(name)
+    with whole.open():
+        healthy = run(name)
+    assert healthy.code == 0, healthy.text
+    reset(name)
+    line = Line(battery, cut_at=int(whole.passed * float(share)))
+    with line.open():
+        ended = run(name)
+    assert line.killed, f"{line.passed} bytes passed, and it was to be cut at {line.cut_at} of {whole.passed}"
+    battery.injected(f"killed {'+'.join(line.killed)} at byte {line.cut_at} of {whole.passed}; it said {ended.code}")
+    battery.laptop.configure(battery.server)
+    return healthy, ended
+
+
+@fault("sshd's child killed in a read", points=spread(list(READS)), quick=2)
+def test_read(battery: Battery, point: str) -> None:
     battery.l8s("create", "x")
     battery.containers = {"x"}
-    # most of a command's time is before the login, which begins the session, and after its end
-    after = battery.l8s("info", "x").seconds * 0.5 * point
-    for _ in range(20):
-        with armed(battery, after) as killer:
-            ran = battery.l8s("info", "x", codes=(0, 4), within=DEADLINE)
-            if ran.code == 4:
-                assert killer.communicate(timeout=30)[0] == "killed\n"
-                break
-            killer.communicate(timeout=40)
-        after *= 0.7  # it had its answer already
-    assert ran.code == 4
-    battery.injected(f"killed {after:.3f} s after the login")
+
+    def run(name: str) -> Ran:
+        if name == "download":
+            running = battery.start(*READS[name], battery.server.host, str(PORT), program=sys.executable)
+        else:
+            running = battery.start(*READS[name])
+        # a command in a container may have changed something
+        return battery.finish(running, codes=(0, 4, 10) if name == "exec" else (0, 4), within=DEADLINE)
+
+    healthy, ended = cut(battery, point, run, lambda name: None)
+    if ended.code == 0:  # all of it had come
+        assert ended.stdout == healthy.stdout
     battery.l8s("info", "x")
 
 
-@fault("sshd's child killed in a write", points=SHARES, quick=2)
-def test_write(battery: Battery, point: float) -> None:
-    whole = battery.l8s("create", "x").seconds
-    battery.l8s("rm", "x", "--yes")
-    after = 0.35 + (whole - 0.35) * point * 0.9
-    while True:
-        running = battery.start("create", "x")
-        time.sleep(after)
-        processes = cut(battery)
-        # taken back over a new connection, or told to be unknown
-        ran = battery.finish(running, codes=(0, 4, 7, 10), within=after + 60)
-        if processes and ran.code != 0:
-            break
-        battery.l8s("rm", "x", "--yes", codes=(0, 8))
-        after *= 0.9
-    battery.injected(f"killed {processes} processes after {after:.2f} s, and it said {ran.code}")
-    battery.l8s("create", "x")
-    battery.containers = {"x"}
-    battery.laptop.ssh("dev-x", "true")
+@fault("sshd's child killed in a write", points=spread(list(WRITES)), quick=2)
+def test_write(battery: Battery, point: str) -> None:
+    name = point.partition(" of ")[2]
+
+    def reset(name: str) -> None:
+        battery.laptop.configure(battery.server)
+        battery.l8s("rm", "y", "--yes", codes=(0, 8))
+        battery.l8s("create", "x", codes=(0, 8))
+        battery.l8s("stop" if name == "start" else "start", "x")
+        battery.laptop.configure(battery.server, remote_port=PORT)
+
+    def run(name: str) -> Ran:
+        return battery.l8s(*WRITES[name], codes=(0, 4, 10), timeout=60)
+
+    _, ended = cut(battery, point, run, reset)
+    # run again: 8 where it had been done to its end, and only the last words were cut off
+    battery.l8s(*WRITES[name], codes=(0, 8) if ended.code == 10 and name in ("create", "rm") else (0,))
+    battery.containers = {"create": {"x", "y"}, "rm": set()}.get(name, {"x"})
+    rows = battery.l8s("-o", "json", "list").data
+    assert isinstance(rows, list)
+    states = {row["short_name"]: row["state"] for row in rows}
+    assert states == dict.fromkeys(battery.containers, "exited" if name == "stop" else "running")
 
 
 @contextmanager
