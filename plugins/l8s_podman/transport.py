@@ -8,8 +8,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -38,6 +39,9 @@ PING_INTERVAL = 3.0
 DEAD_AFTER = 12.0
 """Seconds without a byte from the server, although it was asked, after which the connection counts as dead."""
 
+GREETING_LIMIT = 32 * 1024
+"""Bytes that a server may say before it names its protocol; an administrator's words of welcome are far shorter."""
+
 STOOD_STILL = 3.0
 """Seconds that half a second's sleep must last to mean that this process was stopped meanwhile."""
 
@@ -55,18 +59,57 @@ _TO_A_CHANNEL = frozenset(
 """The messages that begin with the server's number of an open channel (RFC 4254, section 9)."""
 
 
+class _Greeting:
+    """What a server says before the key exchange (RFC 4253, 4.2), which paramiko bounds neither in time nor in size."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self.size = 0
+        self.complaint = ""
+
+    def check(self) -> None:
+        if self.size > GREETING_LIMIT:
+            self.complaint = f"it said {self.size} bytes, and no banner of an SSH server was among them"
+        elif time.monotonic() >= self._end:
+            self.complaint = f"no banner of an SSH server within {self._seconds:g} s"
+        if self.complaint:
+            raise paramiko.SSHException(self.complaint)
+
+
 class WatchedSocket:
     """A connected socket, or a channel of a jump host, that remembers when the last bytes came in."""
 
     def __init__(self, inner: socket.socket | paramiko.Channel) -> None:
         self._inner = inner
         self.last_received = time.monotonic()
+        self._greeting: _Greeting | None = None
+
+    @contextmanager
+    def greeting(self, seconds: float) -> Iterator[None]:
+        """Until this ends at most `GREETING_LIMIT` bytes come in, and none after ``seconds``.
+
+        Raises:
+            paramiko.SSHException: one of the two was reached.
+        """
+        self._greeting = greeting = _Greeting(seconds)
+        try:
+            yield
+        except paramiko.SSHException as error:
+            # paramiko puts its own words before whatever happened
+            raise paramiko.SSHException(greeting.complaint or str(error)) from error
+        finally:
+            self._greeting = None
 
     def recv(self, size: int) -> bytes:
         """Receive, and note the moment."""
+        if self._greeting is not None:
+            self._greeting.check()
         data: bytes = self._inner.recv(size)
         if data:
             self.last_received = time.monotonic()
+        if self._greeting is not None:
+            self._greeting.size += len(data)
         return data
 
     def __getattr__(self, name: str) -> Any:
@@ -96,6 +139,10 @@ class SSHTransport(paramiko.Transport):
         self._on_authenticate()
         result: list[str] = super().auth_publickey(username, key, event)
         return result
+
+    def _check_banner(self) -> None:
+        with self._watched.greeting(self.banner_timeout):
+            super()._check_banner()  # type: ignore[misc]
 
     def open_streamlocal(self, path: str, *, timeout: float) -> paramiko.Channel:
         """A channel to the unix socket ``path`` on the server.

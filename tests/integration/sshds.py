@@ -55,9 +55,7 @@ def sshds(server: Server) -> Iterator[MakeSSHD]:
     """
     made: list[str] = []
 
-    def make(
-        port: int, *lines: str, address: str | None = None, log: str = "DEBUG1", certified: bool = False
-    ) -> SSHD:
+    def make(port: int, *lines: str, address: str | None = None, log: str = "DEBUG1", certified: bool = False) -> SSHD:
         directory = server.run("mkdir -p /run/sshd; mktemp -d /tmp/l8s-sshd-XXXXXX").stdout.strip()
         made.append(directory)
         server.run(f"ssh-keygen -q -t ed25519 -N '' -f {directory}/key")

@@ -112,7 +112,7 @@ def test_write(battery: Battery, point: str) -> None:
     battery.containers = {"create": {"x", "y"}, "rm": set()}.get(name, {"x"})
     rows = battery.l8s("-o", "json", "list").data
     assert isinstance(rows, list)
-    states = {row["short_name"]: row["state"] for row in rows}
+    states = {row["name"]: row["state"] for row in rows}
     assert states == dict.fromkeys(battery.containers, "exited" if name == "stop" else "running")
 
 

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -228,6 +228,39 @@ def test_a_server_that_says_nothing_is_given_up(lead_to: Callable[..., str], mon
             Link(PROFILE).open(Steps())
         assert time.monotonic() - began < 3
     assert settled(lambda: threading.active_count() <= threads)
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(
+    ("word", "pause", "complaint"),
+    [
+        (b"S", 0.05, "within 0.5 s"),
+        (b"one moment\r\n", 0.05, "within 0.5 s"),
+        (b"x" * 4096, 0.0, "bytes, and no banner"),
+    ],
+    ids=["slow letters", "slow lines", "an endless line"],
+)
+def test_a_server_that_never_comes_to_the_point_is_given_up(
+    lead_to: Callable[..., str], monkeypatch: pytest.MonkeyPatch, word: bytes, pause: float, complaint: str
+) -> None:
+    monkeypatch.setattr(module, "BANNER_TIMEOUT", 0.5)
+    said = 0
+
+    def talk(connection: socket.socket) -> None:
+        nonlocal said
+        with suppress(OSError):  # until it is hung up on
+            while said < 64 * 1024 * 1024:
+                connection.sendall(word)
+                said += len(word)
+                time.sleep(pause)
+
+    with raw_server(talk) as port:
+        lead_to(port)
+        began = time.monotonic()
+        with pytest.raises(HostUnreachable, match=complaint):
+            Link(PROFILE).open(Steps())
+        assert time.monotonic() - began < 3
+    assert said < 64 * 1024 * 1024
 
 
 @pytest.mark.usefixtures("keys")
