@@ -262,6 +262,13 @@ class Link:
         if isinstance(error, paramiko.BadHostKeyException):
             offered = PublicKey(error.key.get_name(), error.key.get_base64())
             return changed_host_key(hop, offered, known)
+        transport = self._connections[-1].client.get_transport()
+        if isinstance(error, paramiko.AuthenticationException) and isinstance(transport, SSHTransport):
+            # paramiko says "authentication failed" of a connection that broke meanwhile, too
+            if transport.died_silent:
+                return ssh_connection_failed(hop.user, hop.host, hop.port, "the server stopped answering in the login")
+            if str(error).endswith("transport shut down or saw EOF") and not transport.dismissed:
+                return ssh_connection_failed(hop.user, hop.host, hop.port, "the connection ended in the login")
         if isinstance(error, paramiko.AuthenticationException):
             return ssh_connection_failed(
                 hop.user,

@@ -83,6 +83,7 @@ class WatchedSocket:
     def __init__(self, inner: socket.socket | paramiko.Channel) -> None:
         self._inner = inner
         self.last_received = time.monotonic()
+        self._last_sent = 0.0
         self._greeting: _Greeting | None = None
 
     @contextmanager
@@ -112,6 +113,16 @@ class WatchedSocket:
             self._greeting.size += len(data)
         return data
 
+    def send(self, data: bytes) -> int:
+        """Send, and note the moment."""
+        sent = self._inner.send(data)
+        self._last_sent = time.monotonic()
+        return sent
+
+    def owed_for(self) -> float:
+        """Seconds since the last bytes were sent, if none came in after them; else 0."""
+        return time.monotonic() - self._last_sent if self._last_sent > self.last_received else 0.0
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
@@ -133,16 +144,25 @@ class SSHTransport(paramiko.Transport):
         threading.Thread(target=self._send_outgoing, name="l8s-send", daemon=True).start()
         self.died_silent = False
         """Whether the connection was given up because the server stopped answering."""
+        self.dismissed = False
+        """Whether the server itself said that it ends the connection."""
 
     def auth_publickey(self, username: str, key: paramiko.PKey, event: Any = None) -> list[str]:
         """Authenticate; says first that the host key was accepted."""
         self._on_authenticate()
+        threading.Thread(target=self._judge_login, name="l8s-login", daemon=True).start()
         result: list[str] = super().auth_publickey(username, key, event)
         return result
 
     def _check_banner(self) -> None:
-        with self._watched.greeting(self.banner_timeout):
+        seconds = self.banner_timeout
+        self.banner_timeout = seconds + 1.0  # paramiko's own comes second: it cannot say what happened
+        with self._watched.greeting(seconds):
             super()._check_banner()  # type: ignore[misc]
+
+    def _parse_disconnect(self, m: Message) -> None:
+        self.dismissed = True
+        super()._parse_disconnect(m)  # type: ignore[misc]
 
     def open_streamlocal(self, path: str, *, timeout: float) -> paramiko.Channel:
         """A channel to the unix socket ``path`` on the server.
@@ -259,6 +279,18 @@ class SSHTransport(paramiko.Transport):
             if time.monotonic() - before > STOOD_STILL:
                 # This process stood still (Ctrl-Z): the server was not asked, so it has not failed to answer.
                 self._watched.last_received = time.monotonic()
+
+    def _judge_login(self) -> None:
+        """Give up a server that owes an answer: before the login it cannot be asked for a sign of life.
+
+        The time that the agent takes, which may be waiting for a person, is not the server's.
+        """
+        while self.is_active() and not self.is_authenticated():
+            if self._watched.owed_for() >= DEAD_AFTER:
+                self.died_silent = True
+                self.close()
+                return
+            time.sleep(0.25)
 
     def _sleep(self, seconds: float) -> None:
         """Wait, but not longer than the connection lives."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from battery import Battery, Ran, Running, fault
+from battery import Battery, Ran, fault
 from wire import PORT, Line
 
 DEADLINE = 15.0
@@ -52,8 +52,10 @@ def spread(names: Sequence[str]) -> list[str]:
     return [f"{(number + 0.5) / POINTS:.3f} of {names[number % len(names)]}" for number in range(POINTS)]
 
 
-def cut(battery: Battery, point: str, run: Callable[[str], Ran], reset: Callable[[str], None]) -> tuple[Ran, Ran]:
-    """How the point's command ended whole, and how it ended when its connection was cut at the point."""
+def cut(
+    battery: Battery, point: str, run: Callable[[str], Ran], reset: Callable[[str], None], *, signal: str = "KILL"
+) -> tuple[Ran, Ran]:
+    """How the point's command ended whole, and how it ended when its connection was cut at the point (see `Line`)."""
     share, _, name = point.partition(" of ")
     battery.laptop.configure(battery.server, remote_port=PORT)
     pins = battery.laptop.home / ".l8s" / "known_hosts"
@@ -64,11 +66,12 @@ def cut(battery: Battery, point: str, run: Callable[[str], Ran], reset: Callable
         healthy = run(name)
     assert healthy.code == 0, healthy.text
     reset(name)
-    line = Line(battery, cut_at=int(whole.passed * float(share)))
+    line = Line(battery, cut_at=int(whole.passed * float(share)), signal=signal)
     with line.open():
         ended = run(name)
-    assert line.killed, f"{line.passed} bytes passed, and it was to be cut at {line.cut_at} of {whole.passed}"
-    battery.injected(f"killed {'+'.join(line.killed)} at byte {line.cut_at} of {whole.passed}; it said {ended.code}")
+    assert line.cut, f"{line.passed} bytes passed, and it was to be cut at {line.cut_at} of {whole.passed}"
+    what = f"{signal or 'silence'} for {' and '.join(line.cut)}"
+    battery.injected(f"{what} at byte {line.cut_at} of {whole.passed}; it said {ended.code}")
     battery.laptop.configure(battery.server)
     return healthy, ended
 
@@ -88,6 +91,28 @@ def test_read(battery: Battery, point: str) -> None:
 
     healthy, ended = cut(battery, point, run, lambda name: None)
     if ended.code == 0:  # all of it had come
+        assert ended.stdout == healthy.stdout
+    battery.l8s("info", "x")
+
+
+SILENCES = {"frozen sshd": "STOP", "silent line": ""}
+
+
+@fault(
+    "frozen sshd, silent line: at any byte of a read",
+    points=[f"{what}, {point}" for point in spread(["list", "info"]) for what in SILENCES],
+    quick=1,
+)
+def test_silence(battery: Battery, point: str) -> None:
+    battery.l8s("create", "x")
+    battery.containers = {"x"}
+    what, _, point = point.partition(", ")
+
+    def run(name: str) -> Ran:
+        return battery.l8s(*READS[name], codes=(0, 4), within=DEADLINE)
+
+    healthy, ended = cut(battery, point, run, lambda name: None, signal=SILENCES[what])
+    if ended.code == 0:
         assert ended.stdout == healthy.stdout
     battery.l8s("info", "x")
 

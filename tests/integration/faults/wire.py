@@ -95,16 +95,25 @@ class Line:
 
     battery: Battery
     cut_at: int | None = None
-    """The connection that carries this byte ends right before it: sshd's child is killed. Later ones are left alone."""
+    """The connection that carries this byte ends right before it. Later connections are left alone."""
+    signal: str = "KILL"
+    """What sshd's child for that connection gets; "" for nothing: the line itself falls silent."""
     passed: int = 0
-    killed: list[str] = field(factory=list)
-    """The pids, on the server, of what was killed."""
+    cut: list[str] = field(factory=list)
+    """What was signalled (pids on the server), or what fell silent."""
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    _closing: threading.Event = field(factory=threading.Event, init=False)
 
     @contextmanager
     def open(self) -> Iterator[None]:
         with answering(self.battery.server, self._serve):
-            yield
+            try:
+                yield
+            finally:
+                self._closing.set()
+                if self.signal == "STOP" and self.cut:
+                    pids = " ".join(self.cut)
+                    self.battery.server.exec("sh", "-c", f"kill -KILL {pids}; kill -CONT {pids}; true", check=True)
 
     def _serve(self, near: socket.socket) -> None:
         server = self.battery.server
@@ -112,34 +121,44 @@ class Line:
             far.settimeout(None)
             for end in (near, far):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            back = threading.Thread(target=self._carry, args=[far, near, far.getsockname()[1]], daemon=True)
+            port = far.getsockname()[1]
+            back = threading.Thread(target=self._carry, args=[far, near, port], daemon=True)
             back.start()
-            self._carry(near, far, far.getsockname()[1])
+            self._carry(near, far, port)
             back.join()
 
     def _carry(self, source: socket.socket, target: socket.socket, port: int) -> None:
         with suppress(OSError):
             while data := source.recv(64 * 1024):
                 with self._lock:
-                    left = None if self.cut_at is None or self.killed else self.cut_at - self.passed
+                    left = None if self.cut_at is None or self.cut else self.cut_at - self.passed
                     self.passed += len(data)
+                    if f"the line from {port}" in self.cut:
+                        break
                     if left is None or len(data) < left:
                         target.sendall(data)
                         continue
                     target.sendall(data[: left - 1])
-                    self._kill(port)
-                    break
+                    self._cut(port)
+                    if self.signal == "KILL":
+                        break
+                    if self.signal == "STOP":
+                        target.sendall(data[left - 1 :])
+        if not self.signal and self.cut:
+            self._closing.wait()
         shut(source)
         shut(target)
 
-    def _kill(self, port: int) -> None:
-        """Kill sshd's child that has the connection from ``port``."""
+    def _cut(self, port: int) -> None:
+        if not self.signal:
+            self.cut.append(f"the line from {port}")
+            return
         found = (
             f"ss -Htnp '( sport = :22 and dport = :{port} )' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u |"
-            " while read pid; do kill -KILL $pid && echo $pid; done"
+            f" while read pid; do kill -{self.signal} $pid && echo $pid; done"
         )
-        self.killed += self.battery.server.exec("sh", "-c", found, check=True).stdout.split()
-        assert self.killed, "sshd had no such connection"
+        self.cut += self.battery.server.exec("sh", "-c", found, check=True).stdout.split()
+        assert self.cut, "sshd had no such connection"
 
 
 @define
