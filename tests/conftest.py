@@ -60,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def fault_lines(stats: Mapping[str, list[Any]]) -> list[str]:
     """One line for each fault of the battery: how often it was injected, and how often that was survived."""
     injected, lost = Counter[str](), set[tuple[str, str]]()
-    for report in (report for reports in stats.values() for report in reports if hasattr(report, "user_properties")):
+    for report in (report for reports in stats.values() for report in reports if isinstance(report, pytest.TestReport)):
         properties = dict(report.user_properties)
         if "fault" not in properties:
             continue

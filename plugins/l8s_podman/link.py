@@ -44,8 +44,8 @@ CONNECT_TIMEOUT = 5.0
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds for the key exchange."""
 
-BANNER_TIMEOUT = 5.0
-"""Seconds for the server to say that it speaks SSH."""
+BANNER_TIMEOUT = 4.0
+"""Seconds for the server to say that it speaks SSH; with all that comes before, a command ends within 5."""
 
 AUTH_TIMEOUT = 30.0
 """Seconds for authentication: a person may have to touch a security key."""
@@ -263,6 +263,13 @@ class Link:
         if isinstance(error, paramiko.BadHostKeyException):
             offered = PublicKey(error.key.get_name(), error.key.get_base64())
             return changed_host_key(hop, offered, known)
+        transport = self._connections[-1].client.get_transport()
+        if isinstance(error, paramiko.AuthenticationException) and isinstance(transport, SSHTransport):
+            # paramiko says "authentication failed" of a connection that broke meanwhile, too
+            if transport.died_silent:
+                return ssh_connection_failed(hop.user, hop.host, hop.port, "the server stopped answering in the login")
+            if str(error).endswith("transport shut down or saw EOF") and not transport.dismissed:
+                return ssh_connection_failed(hop.user, hop.host, hop.port, "the connection ended in the login")
         if isinstance(error, paramiko.AuthenticationException):
             return ssh_connection_failed(
                 hop.user,

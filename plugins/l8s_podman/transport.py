@@ -8,8 +8,9 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -38,6 +39,9 @@ PING_INTERVAL = 3.0
 DEAD_AFTER = 12.0
 """Seconds without a byte from the server, although it was asked, after which the connection counts as dead."""
 
+GREETING_LIMIT = 32 * 1024
+"""Bytes that a server may say before it names its protocol; an administrator's words of welcome are far shorter."""
+
 STOOD_STILL = 3.0
 """Seconds that half a second's sleep must last to mean that this process was stopped meanwhile."""
 
@@ -55,19 +59,69 @@ _TO_A_CHANNEL = frozenset(
 """The messages that begin with the server's number of an open channel (RFC 4254, section 9)."""
 
 
+class _Greeting:
+    """What a server says before the key exchange (RFC 4253, 4.2), which paramiko bounds neither in time nor in size."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self.size = 0
+        self.complaint = ""
+
+    def check(self) -> None:
+        if self.size > GREETING_LIMIT:
+            self.complaint = f"it said {self.size} bytes, and no banner of an SSH server was among them"
+        elif time.monotonic() >= self._end:
+            self.complaint = f"no banner of an SSH server within {self._seconds:g} s"
+        if self.complaint:
+            raise paramiko.SSHException(self.complaint)
+
+
 class WatchedSocket:
     """A connected socket, or a channel of a jump host, that remembers when the last bytes came in."""
 
     def __init__(self, inner: socket.socket | paramiko.Channel) -> None:
         self._inner = inner
         self.last_received = time.monotonic()
+        self._last_sent = 0.0
+        self._greeting: _Greeting | None = None
+
+    @contextmanager
+    def greeting(self, seconds: float) -> Iterator[None]:
+        """Until this ends at most `GREETING_LIMIT` bytes come in, and none after ``seconds``.
+
+        Raises:
+            paramiko.SSHException: one of the two was reached.
+        """
+        self._greeting = greeting = _Greeting(seconds)
+        try:
+            yield
+        except paramiko.SSHException as error:
+            # paramiko puts its own words before whatever happened
+            raise paramiko.SSHException(greeting.complaint or str(error)) from error
+        finally:
+            self._greeting = None
 
     def recv(self, size: int) -> bytes:
         """Receive, and note the moment."""
+        if self._greeting is not None:
+            self._greeting.check()
         data: bytes = self._inner.recv(size)
         if data:
             self.last_received = time.monotonic()
+        if self._greeting is not None:
+            self._greeting.size += len(data)
         return data
+
+    def send(self, data: bytes) -> int:
+        """Send, and note the moment."""
+        sent = self._inner.send(data)
+        self._last_sent = time.monotonic()
+        return sent
+
+    def owed_for(self) -> float:
+        """Seconds since the last bytes were sent, if none came in after them; else 0."""
+        return time.monotonic() - self._last_sent if self._last_sent > self.last_received else 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -90,12 +144,25 @@ class SSHTransport(paramiko.Transport):
         threading.Thread(target=self._send_outgoing, name="l8s-send", daemon=True).start()
         self.died_silent = False
         """Whether the connection was given up because the server stopped answering."""
+        self.dismissed = False
+        """Whether the server itself said that it ends the connection."""
 
     def auth_publickey(self, username: str, key: paramiko.PKey, event: Any = None) -> list[str]:
         """Authenticate; says first that the host key was accepted."""
         self._on_authenticate()
+        threading.Thread(target=self._judge_login, name="l8s-login", daemon=True).start()
         result: list[str] = super().auth_publickey(username, key, event)
         return result
+
+    def _check_banner(self) -> None:
+        seconds = self.banner_timeout
+        self.banner_timeout = seconds + 1.0  # paramiko's own comes second: it cannot say what happened
+        with self._watched.greeting(seconds):
+            super()._check_banner()  # type: ignore[misc]
+
+    def _parse_disconnect(self, m: Message) -> None:
+        self.dismissed = True
+        super()._parse_disconnect(m)  # type: ignore[misc]
 
     def open_streamlocal(self, path: str, *, timeout: float) -> paramiko.Channel:
         """A channel to the unix socket ``path`` on the server.
@@ -212,6 +279,18 @@ class SSHTransport(paramiko.Transport):
             if time.monotonic() - before > STOOD_STILL:
                 # This process stood still (Ctrl-Z): the server was not asked, so it has not failed to answer.
                 self._watched.last_received = time.monotonic()
+
+    def _judge_login(self) -> None:
+        """Give up a server that owes an answer: before the login it cannot be asked for a sign of life.
+
+        The time that the agent takes, which may be waiting for a person, is not the server's.
+        """
+        while self.is_active() and not self.is_authenticated():
+            if self._watched.owed_for() >= DEAD_AFTER:
+                self.died_silent = True
+                self.close()
+                return
+            time.sleep(0.25)
 
     def _sleep(self, seconds: float) -> None:
         """Wait, but not longer than the connection lives."""

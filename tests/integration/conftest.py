@@ -74,3 +74,17 @@ def laptop(run: Run) -> Iterator[Laptop]:
     machine = Laptop.unpack(run)
     yield machine
     machine.close()
+
+
+USER = "l8stest"
+
+
+@pytest.fixture
+def user(server: Server) -> Iterator[str]:
+    """A login user of the server who is not root, and whose login shell prints something first."""
+    server.run(
+        f"useradd -m -s /bin/bash {USER} && cp -r /root/.ssh /home/{USER}/ &&"
+        f" echo 'echo Welcome; echo to this server' > /home/{USER}/.bashrc && chown -R {USER}: /home/{USER}"
+    )
+    yield USER
+    server.run(f"loginctl terminate-user {USER}; pkill -KILL -u {USER}; userdel -rf {USER}", check=False)

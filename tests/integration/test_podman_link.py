@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 from backends import at_laptop, idle_container, opened, profile_for
 from lab import Laptop, Run, Server
+from sshds import SSHD, MakeSSHD, sshds
 
 from l8s_core.errors import (
     AgentUnavailable,
@@ -21,49 +21,15 @@ from l8s_core.errors import (
     ConnectionFailed,
     HostKeyRejected,
     OutcomeUnknown,
-    SocketUnavailable,
 )
 from l8s_core.known_hosts import KnownHosts, server_name
-from l8s_core.model import Profile, PublicKey, Step, StreamName
+from l8s_core.model import Step, StreamName
 from l8s_core.steps import Steps
 from l8s_podman.backend import PodmanBackend
 from l8s_podman.link import Link
 
 INNER = "10.213.255.1"
 """An address that only the server itself has."""
-
-USER = "l8stest"
-"""A login user of the server who is not root."""
-
-
-@frozen
-class SSHD:
-    """A second sshd on the server, with a configuration of its own."""
-
-    server: Server
-    address: str
-    port: int
-    host_key: PublicKey
-    directory: str
-
-    @property
-    def log(self) -> str:
-        return self.server.run(f"cat {self.directory}/log").stdout
-
-    @property
-    def sessions(self) -> list[str]:
-        """The pids of the processes that hold its connections."""
-        found = self.server.run(
-            f"ss -Htnp state established '( sport = :{self.port} )' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u"
-        )
-        return found.stdout.split()
-
-    def signal(self, name: str) -> None:
-        """Send a signal to each of its sessions."""
-        self.server.run(f"kill -{name} {' '.join(self.sessions)}")
-
-
-MakeSSHD = Callable[..., SSHD]
 
 
 @pytest.fixture
@@ -76,44 +42,8 @@ def here(laptop: Laptop, server: Server) -> Iterator[Laptop]:
 
 @pytest.fixture
 def make_sshd(server: Server) -> Iterator[MakeSSHD]:
-    """Starts further sshds on the server: ``make_sshd(port, *configuration lines)``."""
-    made: list[str] = []
-
-    def make(port: int, *lines: str, address: str | None = None) -> SSHD:
-        directory = server.run("mkdir -p /run/sshd; mktemp -d /tmp/l8s-sshd-XXXXXX").stdout.strip()
-        made.append(directory)
-        server.run(f"ssh-keygen -q -t ed25519 -N '' -f {directory}/key")
-        config = (
-            f"ListenAddress {address or server.host}:{port}",
-            f"HostKey {directory}/key",
-            f"PidFile {directory}/pid",
-            "LogLevel DEBUG1",
-            *lines,
-        )
-        server.run(f"cat > {directory}/config", input="\n".join(config) + "\n")
-        server.run(f"/usr/sbin/sshd -f {directory}/config -E {directory}/log")
-        kind, encoded = server.run(f"cat {directory}/key.pub").stdout.split()[:2]
-        return SSHD(server, address or server.host, port, PublicKey(kind, encoded), directory)
-
-    yield make
-    for directory in made:
-        server.run(
-            f"pid=$(cat {directory}/pid); port=$(sed -n 's/^ListenAddress.*://p' {directory}/config); kill $pid;"
-            f" for p in $(ss -Htnp state established \"( sport = :$port )\" | grep -o 'pid=[0-9]*' | cut -d= -f2);"
-            f" do [ $port = 22 ] || kill -KILL $p; done; rm -rf {directory}",
-            check=False,
-        )
-
-
-@pytest.fixture
-def user(server: Server) -> Iterator[str]:
-    """`USER` on the server, whose login shell prints something first."""
-    server.run(
-        f"useradd -m -s /bin/bash {USER} && cp -r /root/.ssh /home/{USER}/ &&"
-        f" echo 'echo Welcome; echo to this server' > /home/{USER}/.bashrc && chown -R {USER}: /home/{USER}"
-    )
-    yield USER
-    server.run(f"loginctl terminate-user {USER}; pkill -KILL -u {USER}; userdel -rf {USER}", check=False)
+    with sshds(server) as make:
+        yield make
 
 
 def trust(sshd: SSHD) -> None:
@@ -158,36 +88,6 @@ def test_a_server_that_allows_one_session(here: Laptop, server: Server, image: s
             assert 22 in backend.ports_in_use()
 
 
-def test_four_things_that_can_be_wrong_with_the_socket(here: Laptop, server: Server, user: str) -> None:
-    dead = "/run/l8s-test-dead.sock"
-    server.run(
-        f"perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Local => \"{dead}\", Listen => 1)'; chmod 600 {dead}"
-    )
-    try:
-        said = {
-            "missing": said_of(profile_for(server, remote_socket="/run/l8s-test-missing.sock")),
-            "plain": said_of(profile_for(server, remote_socket="/etc/passwd")),
-            "denied": said_of(profile_for(server, remote_socket=dead, remote_user=user)),
-            "dead": said_of(profile_for(server, remote_socket=dead)),
-        }
-    finally:
-        server.run(f"rm {dead}")
-    assert "there is no such file" in said["missing"]
-    assert "not a socket" in said["plain"]
-    assert "may not read and write it" in said["denied"]
-    assert "nothing listens on it" in said["dead"]
-
-
-def said_of(profile: Profile) -> str:
-    """What the attempt to use the profile's socket says."""
-    with opened(profile) as backend, pytest.raises(SocketUnavailable) as raised:
-        backend.list({})
-    assert raised.value.exit_code == 7
-    assert raised.value.message.startswith("Podman socket not accessible on remote server.")
-    assert profile.remote_socket in raised.value.message
-    return raised.value.message
-
-
 def test_the_machine_is_read_past_a_talkative_login(here: Laptop, server: Server, user: str) -> None:
     boot_id, kernel = server.run("cat /proc/sys/kernel/random/boot_id; uname -rv").stdout.splitlines()
     with opened(profile_for(server, remote_user=user)) as backend:
@@ -197,32 +97,6 @@ def test_the_machine_is_read_past_a_talkative_login(here: Laptop, server: Server
 
 
 # Who the server is
-
-
-def test_a_changed_host_key_ends_it_before_anything_is_said(here: Laptop, server: Server, make_sshd: MakeSSHD) -> None:
-    sshd = make_sshd(2022)
-    KnownHosts().pin(server_name(server.host, 2022), [server.host_key])
-    with pytest.raises(HostKeyRejected) as raised:
-        PodmanBackend(profile_for(server, remote_port=2022)).open(Steps())
-    error = raised.value
-    assert (error.reason, error.exit_code, error.step) == ("changed", 5, "host key")
-    assert error.expected == (server.host_key.fingerprint,)
-    assert sshd.host_key.fingerprint in error.message
-    log = sshd.log
-    assert "KEX done" in log
-    assert "userauth" not in log
-    assert "Accepted" not in log
-
-
-def test_an_unknown_host_key_is_not_accepted(here: Laptop, server: Server, make_sshd: MakeSSHD) -> None:
-    sshd = make_sshd(2022)
-    with pytest.raises(HostKeyRejected) as raised:
-        PodmanBackend(profile_for(server, remote_port=2022)).open(Steps())
-    error = raised.value
-    assert (error.reason, error.key_base64) == ("unknown", sshd.host_key.base64)
-    assert error.host == f"[{server.host}]:2022"
-    assert "userauth" not in sshd.log
-    assert KnownHosts().keys(error.host) == ()
 
 
 def test_a_user_who_may_not_log_in(here: Laptop, server: Server) -> None:

@@ -9,9 +9,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import paramiko
 import pytest
 from attrs import evolve
 from loopback_server import LoopbackServer, exit_with, never, raw_server, settled
@@ -27,6 +28,7 @@ from l8s_core.known_hosts import KnownHosts, parse_public_key
 from l8s_core.model import Profile, PublicKey, Step
 from l8s_core.steps import Steps
 from l8s_podman import link as module
+from l8s_podman import transport
 from l8s_podman.link import Link
 from l8s_podman.route import Hop
 
@@ -111,6 +113,49 @@ def test_the_pinned_key_and_the_profiles_own_key_open_it(
     assert done["host key"] == server.public_key.fingerprint
     assert server.offered  # paramiko asks first, then signs
     assert set(server.offered) == {keys[1].base64}
+
+
+def test_a_connection_that_ends_in_the_login_says_nothing_about_the_key(
+    keys: list[PublicKey],
+    make_server: Callable[..., LoopbackServer],
+    lead_to: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = make_server(accepts=keys[1])
+
+    def hang_up(self: LoopbackServer, username: str, key: paramiko.PKey) -> int:
+        self.close()
+        return paramiko.AUTH_SUCCESSFUL
+
+    monkeypatch.setattr(LoopbackServer, "check_auth_publickey", hang_up)
+    KnownHosts().pin(lead_to(server.port), [server.public_key])
+    with pytest.raises(HostUnreachable, match="the connection ended in the login") as raised:
+        Link(PROFILE).open(Steps())
+    assert raised.value.step == "authentication"
+
+
+def test_a_server_that_falls_silent_in_the_login_is_given_up(
+    keys: list[PublicKey],
+    make_server: Callable[..., LoopbackServer],
+    lead_to: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, ended = make_server(accepts=keys[1]), threading.Event()
+
+    def fall_silent(self: LoopbackServer, username: str, key: paramiko.PKey) -> int:
+        ended.wait(20)
+        return paramiko.AUTH_SUCCESSFUL
+
+    monkeypatch.setattr(LoopbackServer, "check_auth_publickey", fall_silent)
+    monkeypatch.setattr(transport, "DEAD_AFTER", 1.0)
+    KnownHosts().pin(lead_to(server.port), [server.public_key])
+    began = time.monotonic()
+    try:
+        with pytest.raises(HostUnreachable, match="the server stopped answering in the login"):
+            Link(PROFILE).open(Steps())
+    finally:
+        ended.set()
+    assert time.monotonic() - began < 10
 
 
 def test_a_refused_key_is_not_followed_by_another_one(
@@ -228,6 +273,39 @@ def test_a_server_that_says_nothing_is_given_up(lead_to: Callable[..., str], mon
             Link(PROFILE).open(Steps())
         assert time.monotonic() - began < 3
     assert settled(lambda: threading.active_count() <= threads)
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(
+    ("word", "pause", "complaint"),
+    [
+        (b"S", 0.05, "within 0.5 s"),
+        (b"one moment\r\n", 0.05, "within 0.5 s"),
+        (b"x" * 4096, 0.0, "bytes, and no banner"),
+    ],
+    ids=["slow letters", "slow lines", "an endless line"],
+)
+def test_a_server_that_never_comes_to_the_point_is_given_up(
+    lead_to: Callable[..., str], monkeypatch: pytest.MonkeyPatch, word: bytes, pause: float, complaint: str
+) -> None:
+    monkeypatch.setattr(module, "BANNER_TIMEOUT", 0.5)
+    said = 0
+
+    def talk(connection: socket.socket) -> None:
+        nonlocal said
+        with suppress(OSError):  # until it is hung up on
+            while said < 64 * 1024 * 1024:
+                connection.sendall(word)
+                said += len(word)
+                time.sleep(pause)
+
+    with raw_server(talk) as port:
+        lead_to(port)
+        began = time.monotonic()
+        with pytest.raises(HostUnreachable, match=complaint):
+            Link(PROFILE).open(Steps())
+        assert time.monotonic() - began < 3
+    assert said < 64 * 1024 * 1024
 
 
 @pytest.mark.usefixtures("keys")
