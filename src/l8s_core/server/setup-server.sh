@@ -171,7 +171,7 @@ enable_units() {
 drop_in() { # what podman.socket is told about the group
   printf '%s\n' \
     "# Made by l8s server setup --group: members of this group may use Podman, and so are root on this machine." \
-    "# To end that, delete this file and run: systemctl daemon-reload && systemctl restart podman.socket" \
+    "# To end that, delete this file and run: systemctl daemon-reload && chmod 0700 ${SOCKET%/*} && systemctl restart podman.socket" \
     "[Socket]" "SocketGroup=$group" "SocketMode=0660" \
     "# the socket's directory is closed to everyone but root when the machine has started" \
     "ExecStartPost=/bin/chgrp $group ${SOCKET%/*}" "ExecStartPost=/bin/chmod 0710 ${SOCKET%/*}"
