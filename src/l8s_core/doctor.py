@@ -365,10 +365,13 @@ def _socket(found: Mapping[str, str], profile: Profile, setup: str) -> Finding:
                 hint = _on_server(profile, f"chmod o= {names.shell_word(path)}")
                 return problem(f"anyone on the server may use {path}, and so be root there (mode {mode})", hint)
             return ok(f"{path} may be used")
-        case "socket":
+        case "socket" | "hidden":
+            place = found.get("socket.mode") or f"its directory is closed to {profile.remote_user}"
+            user, host = names.shell_word(profile.remote_user), profile.remote_host
             return problem(
-                f"{profile.remote_user} may not use {path} ({found.get('socket.mode', '')})",
-                f"l8s init --host {profile.remote_host} --user root; or: {SETUP_PAGE}",
+                f"{profile.remote_user} may not use {path} ({place})",
+                f"l8s init --host {host} --user root; or make {profile.remote_user} as good as root there: "
+                f"l8s server setup {host} --user root --group l8s --group-member {user}",
             )
         case "other":
             hint = _on_server(

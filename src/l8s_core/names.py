@@ -159,6 +159,18 @@ def remote_user(value: object) -> str:
     )
 
 
+def server_group(value: object) -> str:
+    """A group of the server's users, by the rule of groupadd(8) for portable names."""
+    return _matching(
+        "group",
+        value,
+        32,
+        _CONTAINER_USER,
+        "only a-z, 0-9, - and _ are allowed, starting with a letter or _",
+        "Write a name such as: l8s",
+    )
+
+
 def host(value: object) -> str:
     """A DNS name, an ssh alias, or an IPv4 or IPv6 address (with a zone, ``fe80::1%eth0``).
 

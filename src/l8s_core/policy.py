@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -270,7 +271,7 @@ def resolve(host: str, port: int, *, timeout: float = DNS_TIMEOUT) -> tuple[str,
         except (OSError, UnicodeError) as error:
             answers.put(error if isinstance(error, OSError) else OSError(str(error)))
         else:
-            answers.put([str(entry[4][0]) for entry in found])
+            answers.put([_written(entry[4]) for entry in found])
 
     threading.Thread(target=ask, name="l8s-resolve", daemon=True).start()
     try:
@@ -287,6 +288,12 @@ def resolve(host: str, port: int, *, timeout: float = DNS_TIMEOUT) -> tuple[str,
             hints=(f"Check the spelling: {host}", f"Try: getent hosts {host}"),
         ) from answer
     return tuple(dict.fromkeys(answer))
+
+
+def _written(address: tuple[Any, ...]) -> str:
+    """The address of a socket address; with its zone, without which a link-local one leads nowhere (RFC 4007)."""
+    zone = address[3] if len(address) == 4 else 0
+    return f"{address[0].partition('%')[0]}%{zone}" if zone else str(address[0])
 
 
 def this_machine() -> LocalMachine | None:

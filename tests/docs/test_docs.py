@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Iterator
@@ -193,6 +194,40 @@ def test_the_readmes_library_example_runs(
     assert "Host staging-myapp" in (tmp_path / ".l8s" / "ssh_config").read_text()
     (backend,) = made
     assert {"create", "exec", "close"} <= {call.method for call in backend.calls}
+
+
+# Promises
+
+NODE = re.compile(r"`(tests/[\w/]+\.py)::((?:\w+::)?test_\w+)`")
+
+
+def promises() -> dict[str, str]:
+    """What SECURITY.md promises: each one's first words, with all of its text."""
+    parts = re.split(r"^\*\*(.+?)\*\*", sections(page("SECURITY.md"))["What is promised"], flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def tests_of(file: Path) -> set[str]:
+    """The tests that pytest finds in a file, by their names there."""
+    tree = ast.parse(file.read_text("utf-8"))
+    found = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for outer in tree.body:
+        if isinstance(outer, ast.ClassDef):
+            found |= {f"{outer.name}::{node.name}" for node in outer.body if isinstance(node, ast.FunctionDef)}
+    return found
+
+
+@pytest.mark.parametrize("promise", promises())
+def test_every_promise_is_held_by_tests_that_exist(promise: str) -> None:
+    named = NODE.findall(promises()[promise])
+    assert named, f"no test is named for: {promise}"
+    assert [f"{file}::{name}" for file, name in named if name not in tests_of(ROOT / file)] == []
+
+
+def test_no_test_is_named_in_another_form() -> None:
+    text = page("SECURITY.md")
+    assert text.count("::test_") == len(NODE.findall(text))
+    assert len(promises()) >= 11
 
 
 # Links, words, and the seed's picture

@@ -21,6 +21,7 @@ WORDS = [
     names.plugin_name,
     names.container_user,
     names.remote_user,
+    names.server_group,
     names.host,
     names.socket_path,
     names.label_key,

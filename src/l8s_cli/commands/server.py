@@ -42,6 +42,10 @@ def server() -> None:
     examples=(
         ("l8s server setup server.example.com", "show what is to be done, ask, and do it"),
         ("l8s server setup server.example.com --yes --trust-host-key SHA256:...", "without a question, for scripts"),
+        (
+            "l8s server setup server.example.com --group l8s --group-member me",
+            "let the user me use it, who is then root",
+        ),
     ),
 )
 @click.argument("host")
@@ -55,6 +59,14 @@ def server() -> None:
     metavar="SHA256:...",
     help="Trust a server (or jump host) whose key has this fingerprint; may be repeated.",
 )
+@click.option("--group", metavar="NAME", help="Let a group of the server use Podman too; its members are root there.")
+@click.option(
+    "--group-member",
+    "members",
+    multiple=True,
+    metavar="USER",
+    help="Who is to be in that group; may be repeated [--user, unless that is root].",
+)
 @click.option("--yes", "-y", is_flag=True, help="Do it without asking; a host key is still asked about.")
 @invocation
 def setup(
@@ -64,6 +76,8 @@ def setup(
     port: int | None,
     key: str | None,
     fingerprints: tuple[str, ...],
+    group: str | None,
+    members: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Install Podman on a server and enable its socket.
@@ -71,6 +85,9 @@ def setup(
     Needs no profile. Looks at the server first and shows what it will do; Debian 12 or later, Ubuntu 24.04 or later,
     or Fedora, as root or with sudo. Safe to run again, also after it was interrupted: what is there already stays
     as it is. Ends by reaching Podman. Without a terminal it needs --yes.
+
+    The socket is root's. With --group, a group may use it as well, so that a user can log in who is not root. That
+    is convenience and no protection: whoever may use the socket is root on the server.
     """
     if run.profile is not None:
         raise UsageProblem(
@@ -80,9 +97,15 @@ def setup(
         )
     for fingerprint in fingerprints:
         names.fingerprint(fingerprint)
+    if members and group is None:
+        raise UsageProblem(
+            "--group-member needs --group.", hints=("Name the group: --group l8s",), ctx=click.get_current_context()
+        )
+    wish = None if group is None else (names.server_group(group), tuple(map(names.remote_user, members)))
     settings = checked_settings(host=host, user=user or DEFAULT_USER, port=port, socket=None, key=key, image=None)
     try:
-        _set_up(run, Profile(name="setup", **settings), _words(settings), fingerprints, yes=yes)  # type: ignore[arg-type]
+        profile = Profile(name="setup", **settings)  # type: ignore[arg-type]
+        _set_up(run, profile, _words(settings), fingerprints, wish, yes=yes)
     except L8sError as error:
         error.profile = None  # there is none: the name above is in nobody's configuration
         raise
@@ -94,11 +117,23 @@ def _words(settings: Mapping[str, object]) -> list[str]:
     return [word for key, option in options.items() if key in settings for word in (option, str(settings[key]))]
 
 
-def _set_up(run: Invocation, profile: Profile, words: list[str], fingerprints: tuple[str, ...], *, yes: bool) -> None:
+def _set_up(
+    run: Invocation,
+    profile: Profile,
+    words: list[str],
+    fingerprints: tuple[str, ...],
+    wish: tuple[str, tuple[str, ...]] | None,
+    *,
+    yes: bool,
+) -> None:
     from l8s_core.server import setup as server_setup
 
     can_ask = prompts.interactive()
-    command = names.shell_words(["l8s", "server", "setup", profile.remote_host, *words])
+    group = None if wish is None else server_setup.SocketGroup(name=wish[0], members=wish[1])
+    more = (
+        [] if wish is None else ["--group", wish[0], *(word for user in wish[1] for word in ("--group-member", user))]
+    )
+    command = names.shell_words(["l8s", "server", "setup", profile.remote_host, *words, *more])
     trust = Trust(
         run.session.known_hosts,
         fingerprints,
@@ -116,7 +151,7 @@ def _set_up(run: Invocation, profile: Profile, words: list[str], fingerprints: t
                     break
                 except HostKeyRejected as rejected:
                     trust.decide(rejected)
-            plan = server_setup.plan(client)
+            plan = server_setup.plan(client, group)
             agreed = not plan.changes or _agreed(run, profile, plan, command, yes=yes, can_ask=can_ask)
         except BaseException:
             trust.take_back()
@@ -186,4 +221,10 @@ def _report(run: Invocation, profile: Profile, plan: SetupPlan, facts: HostFacts
     for sentence in facts.warnings:
         run.out.warn(sentence)
     run.out.note()
+    if plan.group is not None:
+        run.out.note(f"Members of the group {plan.group.name} may use Podman there, and so are root on the server.")
+        # sshd gives a user's new groups to new logins only
+        run.out.note("Who was logged in before must log in again.")
+        if profile.remote_user == "root" and plan.group.members:
+            words = ["--user", plan.group.members[0], *words[2:]] if words[:1] == ["--user"] else words
     run.out.note(f"Next: {names.shell_words(['l8s', 'init', '--host', profile.remote_host, *words])}")

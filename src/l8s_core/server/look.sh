@@ -16,7 +16,9 @@ if [ -d /run/systemd/system ]; then
 else
   say systemd no
 fi
-if [ -S "$1" ]; then say socket socket; elif [ -e "$1" ]; then say socket other; else say socket missing; fi
+if [ -S "$1" ]; then say socket socket; elif [ -e "$1" ]; then say socket other
+elif [ -d "${1%/*}" ] && [ ! -x "${1%/*}" ]; then say socket hidden
+else say socket missing; fi
 say socket.access "$(if [ -r "$1" ] && [ -w "$1" ]; then echo yes; else echo no; fi)"
 say socket.mode "$(stat -c '%a %U %G' "$1" 2>/dev/null)"
 place=/var/lib/containers

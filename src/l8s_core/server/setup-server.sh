@@ -8,12 +8,16 @@
 # Fedora, Debian 12 or later, Ubuntu 24.04 or later. Safe to run twice: what is there already is left alone.
 # Cut off half way (a lost connection), it goes on to its end; run again, it waits for that end, and mends what a power
 # cut left of dpkg's work. "--look" changes nothing and needs no root: it prints what there is, for l8s.
+# "--group NAME" lets a group of this machine use the socket as well, "--member USER" puts someone into it (both may be
+# left out, --member may be repeated). Whoever is in that group is root here.
 # It never edits sshd_config, image policy, registries or firewall rules, and pulls no image.
 set -euo pipefail
 
 readonly SOCKET=/run/podman/podman.sock
 readonly FLOOR=4.3 # the oldest Podman that l8s is tested with
+readonly DROP_IN=/etc/systemd/system/podman.socket.d/l8s-group.conf
 readonly STATE=/run/l8s-setup  # root's alone: the lock, and the output of the run that is under way
+readonly OPTIONS="Options: --look (change nothing) or --brief (do not say what to do next) first; then --group, --member"
 readonly PATIENCE=600          # seconds to wait for another setup, and for whoever else installs packages
 # recommended only by Debian's podman, and needed for containers with published ports: the network stack, the firewall
 # tools that it drives, and registries' certificates
@@ -21,6 +25,8 @@ readonly DEBIAN_PACKAGES="podman netavark aardvark-dns iptables nftables ca-cert
 # Fedora's podman brings its network stack and runtime along
 readonly FEDORA_PACKAGES="podman openssh-server"
 warnings=0
+group=
+members=()
 
 say() { printf '%s\n' "$*"; }
 step() { printf '\n==> %s\n' "$*"; }
@@ -62,6 +68,20 @@ check_machine() {
     warn "this looks like a bare machine. Whoever may use l8s here is root here:" \
       "put the server into an LXC container or a virtual machine of its own."
   fi
+}
+
+options() { # those of the command line, after its first word
+  while [[ $# -gt 0 ]]; do
+    [[ $# -ge 2 ]] || die "$1 wants a value."
+    case $1 in
+      --group) group=$2 ;;
+      --member) members+=("$2") ;;
+      *) die "there is no option $1." "$OPTIONS" ;;
+    esac
+    shift 2
+  done
+  [[ -z $group || $group =~ ^[a-z_][a-z0-9_-]{0,31}$ ]] || die "not a name for a group: $group"
+  [[ -n $group || ${#members[@]} -eq 0 ]] || die "--member wants --group as well." "$OPTIONS"
 }
 
 missing_packages() { # those of the named that are not installed
@@ -146,6 +166,72 @@ enable_units() {
   step "Socket, and containers that come back after a reboot"
   enable_unit podman.socket
   enable_unit podman-restart.service
+}
+
+drop_in() { # what podman.socket is told about the group
+  printf '%s\n' \
+    "# Made by l8s server setup --group: members of this group may use Podman, and so are root on this machine." \
+    "# To end that, delete this file and run: systemctl daemon-reload && chmod 0700 ${SOCKET%/*} && systemctl restart podman.socket" \
+    "[Socket]" "SocketGroup=$group" "SocketMode=0660" \
+    "# the socket's directory is closed to everyone but root when the machine has started" \
+    "ExecStartPost=/bin/chgrp $group ${SOCKET%/*}" "ExecStartPost=/bin/chmod 0710 ${SOCKET%/*}"
+}
+
+in_group() { # USER: whether the group is one of theirs, from their next login on
+  id -nG -- "$1" 2>/dev/null | tr ' ' '\n' | grep -qxF -- "$group"
+}
+
+everyone_in_group() { # also those whose first group it is
+  {
+    getent group "$group" | cut -d: -f4 | tr ',' '\n'
+    getent passwd | awk -F: -v gid="$(getent group "$group" | cut -d: -f3)" 'gid != "" && $4 == gid {print $1}'
+  } | sed '/^$/d' | sort -u
+}
+
+socket_is_open() { # to the group, now and after the next start
+  [[ -f $DROP_IN && $(<"$DROP_IN") = "$(drop_in)" ]] &&
+    [[ $(stat -c '%a %G' "${SOCKET%/*}" "$SOCKET" 2>/dev/null) = "710 $group"$'\n'"660 $group" ]]
+}
+
+open_to_group() {
+  [[ -n $group ]] || return 0
+  step "The group $group, whose members may use the socket and so are root here"
+  local member
+  for member in "${members[@]}"; do
+    id -- "$member" >/dev/null 2>&1 || die "there is no user $member here." "Make one: adduser $member"
+  done
+  if ! getent group "$group" >/dev/null; then
+    groupadd --system "$group"
+    say "Group $group: made"
+  fi
+  for member in "${members[@]}"; do
+    if in_group "$member"; then
+      say "$member: a member already"
+    else
+      usermod --append --groups "$group" "$member"
+      say "$member: a member from the next login on"
+    fi
+  done
+  if socket_is_open; then
+    say "$SOCKET: open to the group already"
+  else
+    mkdir -p "${DROP_IN%/*}"
+    drop_in >"$DROP_IN.new"
+    chmod 0644 "$DROP_IN.new"
+    mv "$DROP_IN.new" "$DROP_IN"
+    systemctl daemon-reload
+    # the same without a restart, which would cut off whoever uses Podman now
+    chgrp "$group" "${SOCKET%/*}" "$SOCKET"
+    chmod 0710 "${SOCKET%/*}"
+    chmod 0660 "$SOCKET"
+    say "$SOCKET: open to the group"
+  fi
+  # with the groups of a new login
+  for member in "${members[@]}"; do
+    runuser -u "$member" -- test -r "$SOCKET" -a -w "$SOCKET" || die "$member still may not use $SOCKET." \
+      "Look at: namei -l $SOCKET; id $member"
+    say "$member may use it"
+  done
 }
 
 api_version() { # what the service behind the socket says it is
@@ -241,16 +327,39 @@ look() { # what there is, a line for each thing; changes nothing
       echo "l8s-look $unit no"
     fi
   done
+  [[ -z $group ]] || look_at_group
   echo "l8s-look end yes"
 }
 
+look_at_group() {
+  local member unknown=() outside=() everyone
+  for member in "${members[@]}"; do
+    if ! id -- "$member" >/dev/null 2>&1; then
+      unknown+=("$member")
+    elif ! in_group "$member"; then
+      outside+=("$member")
+    fi
+  done
+  everyone=$(everyone_in_group | head -n 50 | tr '\n' ' ')
+  # the directory of the socket is root's alone before
+  local opened=no sudo=()
+  [[ $(id -u) -eq 0 ]] || sudo=(sudo -n)
+  if "${sudo[@]}" bash -c "$(declare -p SOCKET DROP_IN group); $(declare -f drop_in socket_is_open); socket_is_open" \
+    </dev/null 2>/dev/null; then opened=yes; fi
+  printf 'l8s-look %s\n' "group.exists $(getent group "$group" >/dev/null && echo yes || echo no)" \
+    "group.gid $(getent group "$group" | cut -d: -f3)" "group.everyone $everyone" "group.unknown ${unknown[*]}" \
+    "group.outside ${outside[*]}" "group.socket $opened"
+}
+
 work() {
+  options "${@:2}"
   say "=== L8s Server Setup ==="
   check_machine
   install_podman
   enable_units
   check_sshd
   prove_socket
+  open_to_group
   if [[ ${1:-} != --brief ]]; then next_steps; fi
 }
 
@@ -265,8 +374,8 @@ go_on_alone() { # run "work" so that it ends even when whoever watches goes away
   : >"$STATE/stdout"
   : >"$STATE/stderr"
   # the lock (9) goes along: it is held until the work is done
-  setsid bash -c "set -euo pipefail; $(declare -p SOCKET FLOOR STATE PATIENCE DEBIAN_PACKAGES FEDORA_PACKAGES)
-    warnings=0; $(declare -f); work \"\$@\"" setup-server.sh "$@" >"$STATE/stdout" 2>"$STATE/stderr" </dev/null &
+  setsid bash -c "set -euo pipefail; $(declare -p SOCKET FLOOR STATE PATIENCE DEBIAN_PACKAGES FEDORA_PACKAGES DROP_IN OPTIONS)
+    warnings=0 group= members=(); $(declare -f); work \"\$@\"" setup-server.sh "$@" >"$STATE/stdout" 2>"$STATE/stderr" </dev/null &
   worker=$!
   tail -s 0.2 --pid="$worker" -n +1 -f "$STATE/stdout" 9>&- &
   tails+=($!)
@@ -280,13 +389,17 @@ go_on_alone() { # run "work" so that it ends even when whoever watches goes away
 
 main() {
   case ${1:-} in
-    --look) look ;;
-    "" | --brief)
-      need_root
-      go_on_alone "$@"
-      ;;
-    *) die "there is no option $1." "Options: --look (change nothing), --brief (do not say what to do next)" ;;
+    --look | --brief) ;;
+    "" | --group | --member) set -- --whole "$@" ;;
+    *) die "there is no option $1." "$OPTIONS" ;;
   esac
+  options "${@:2}"
+  if [[ $1 = --look ]]; then
+    look
+  else
+    need_root
+    go_on_alone "$@"
+  fi
 }
 
 # the last line, so that a script piped through ssh is read whole before anything runs

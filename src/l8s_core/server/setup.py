@@ -6,11 +6,12 @@ The work is done by ``setup-server.sh`` beside this file, which also works witho
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from l8s_core import names
 from l8s_core.client import Client
 from l8s_core.errors import ConnectionFailed, OutcomeUnknown, SetupFailed
 from l8s_core.model import HostFacts, OutputSink
@@ -36,6 +37,18 @@ RUN_TIMEOUT = 1800.0
 SETUP_PAGE = "docs/REMOTE_SETUP.md"
 
 
+def _users(members: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names.remote_user(member) for member in members)
+
+
+@frozen(kw_only=True)
+class SocketGroup:
+    """A group of the server's users that may use Podman's socket; ``members`` are to be in it, besides who is."""
+
+    name: str = field(converter=names.server_group)
+    members: tuple[str, ...] = field(default=(), converter=_users)
+
+
 @frozen(kw_only=True)
 class SetupPlan:
     """What a setup would do. ``changes`` are sentences, none when the server is ready; ``command`` runs as root."""
@@ -43,16 +56,23 @@ class SetupPlan:
     system: str
     changes: tuple[str, ...]
     command: tuple[str, ...]
+    group: SocketGroup | None = None
 
 
-def plan(client: Client) -> SetupPlan:
+def plan(client: Client, group: SocketGroup | None = None) -> SetupPlan:
     """Look at the server, changing nothing, and say what is to be done.
+
+    With a ``group``, Podman's socket is opened to that too; a login user who is not root becomes a member.
 
     Raises:
         SetupFailed: this machine cannot be set up; the message says why, the hints what to do by hand.
         ConnectionFailed: it cannot be reached.
     """
-    result = client.run_on_server(["bash", "-s", "--", "--look"], stdin=script(), timeout=LOOK_TIMEOUT)
+    profile = client.profile
+    if group is not None and profile.remote_user not in ("root", *group.members):
+        group = evolve(group, members=(profile.remote_user, *group.members))
+    words = ["bash", "-s", "--", "--look", *_options(group)]
+    result = client.run_on_server(words, stdin=script(), timeout=LOOK_TIMEOUT)
     found = _read(result.stdout)
     if result.exit_code != 0 or "end" not in found:
         said = result.stderr.strip()[-500:] or f"exit code {result.exit_code}"
@@ -60,10 +80,10 @@ def plan(client: Client) -> SetupPlan:
             f"The server could not be looked at: {said}",
             hints=("It needs bash and the usual tools of Debian, Ubuntu or Fedora", f"By hand: {SETUP_PAGE}"),
         )
-    return planned(found, user=client.profile.remote_user, host=client.profile.remote_host)
+    return planned(found, user=profile.remote_user, host=profile.remote_host, group=group)
 
 
-def planned(found: Mapping[str, str], *, user: str, host: str) -> SetupPlan:
+def planned(found: Mapping[str, str], *, user: str, host: str, group: SocketGroup | None = None) -> SetupPlan:
     """The plan for what was ``found``; pure.
 
     Raises:
@@ -80,12 +100,12 @@ def planned(found: Mapping[str, str], *, user: str, host: str) -> SetupPlan:
                 f"Or copy scripts/setup-server.sh there and run: ssh -t {user}@{host} sudo bash setup-server.sh",
             ),
         )
-    if not root and found.get("usable") != "yes":
+    if not root and found.get("usable") != "yes" and group is None:
         raise SetupFailed(
             f"{user} could not use Podman's socket on {host} even after the setup: it is root's.",
             hints=(
                 f"Log in as root: l8s server setup {host} --user root",
-                f"Or give {user} the socket by hand, which makes {user} as good as root: {SETUP_PAGE}",
+                f"Or let {user} use it, who is root there then: l8s server setup {host} --user {user} --group l8s",
             ),
         )
     changes = []
@@ -95,8 +115,45 @@ def planned(found: Mapping[str, str], *, user: str, host: str) -> SetupPlan:
     changes += [sentence for unit, sentence in UNITS.items() if found.get(unit) != "yes"]
     if not changes and found.get("answers") != "yes":
         changes.append("restart podman.socket, which does not answer")
-    command = ("bash", "-s", "--", "--brief")
-    return SetupPlan(system=system, changes=tuple(changes), command=command if root else ("sudo", "-n", *command))
+    if group is not None:
+        changes += _group_changes(found, group, host)
+    command = ("bash", "-s", "--", "--brief", *_options(group))
+    return SetupPlan(
+        system=system,
+        changes=tuple(changes),
+        command=command if root else ("sudo", "-n", *command),
+        group=group,
+    )
+
+
+def _options(group: SocketGroup | None) -> tuple[str, ...]:
+    """The script's options for a group."""
+    if group is None:
+        return ()
+    return ("--group", group.name, *(word for member in group.members for word in ("--member", member)))
+
+
+def _group_changes(found: Mapping[str, str], group: SocketGroup, host: str) -> Iterator[str]:
+    """What is to be done for a group; it says what that means for who is in it."""
+    unknown = found.get("group.unknown", "").split()
+    if unknown:
+        raise SetupFailed(
+            f"There is no user {unknown[0]} on {host}.",
+            hints=(f"Make one there: adduser {names.shell_word(names.printable(unknown[0]))}",),
+        )
+    if group.name == "root" or found.get("group.gid") == "0":
+        raise SetupFailed(
+            f"The group {group.name} is root's own on {host}.", hints=("Take a group that does not exist yet: l8s",)
+        )
+    if found.get("group.exists") != "yes":
+        yield f"make the group {group.name}"
+    outside = found.get("group.outside", "").split()
+    if outside:
+        yield f"add to the group {group.name}, whose members are root on this server: {' '.join(outside)}"
+    if found.get("group.socket") != "yes":
+        there = found.get("group.everyone", "").split()
+        who = f" (members already: {' '.join(there)})" if there else ""
+        yield f"let the group {group.name}{who} use Podman's socket, which makes each member root on this server"
 
 
 def run(client: Client, plan: SetupPlan, *, on_output: OutputSink | None = None) -> None:
@@ -107,6 +164,7 @@ def run(client: Client, plan: SetupPlan, *, on_output: OutputSink | None = None)
         OutcomeUnknown: the connection was lost, or half an hour was not enough.
     """
     again = f"Run it again, which waits for the first: l8s server setup {client.profile.remote_host}"
+    again += f" --group {plan.group.name}" if plan.group else ""
     client.open()
     try:
         result = client.run_on_server(plan.command, stdin=script(), timeout=RUN_TIMEOUT, on_output=on_output)

@@ -81,6 +81,17 @@ def test_nothing_to_do_is_still_proved(bare: Any) -> None:
     assert RAN not in bare.server.calls
 
 
+def test_a_group_is_asked_for_shown_and_named_again(bare: Any) -> None:
+    error = bare.error("server", "setup", HOST, "--group", "l8s", "--group-member", "me")
+    assert error["hints"] == [f"Say so: l8s server setup {HOST} --user root --group l8s --group-member me --yes"]
+    assert "root on this server" in error["message"]
+    result = bare("server", "setup", HOST, "--group", "l8s", "--group-member", "me", "--yes")
+    assert result.exit_code == 0, result.stderr
+    assert "so are root on the server" in result.stderr
+    assert f"Next: l8s init --host {HOST} --user me" in result.stderr
+    assert ("run_on_server", ("bash", "-s", "--", "--brief", "--group", "l8s", "--member", "me")) in bare.server.calls
+
+
 def test_the_host_key_is_trusted_by_its_fingerprint(bare: Any) -> None:
     bare.server.host_keys = {HOST: SERVER_KEY}
     assert bare("server", "setup", HOST, "--yes").exit_code == 5
@@ -94,7 +105,17 @@ def test_a_failure_names_no_profile(bare: Any) -> None:
     assert (error["type"], error["profile"]) == ("HostUnreachable", None)
 
 
-@pytest.mark.parametrize("arguments", [("localhost",), ("-x",), (HOST, "--profile", "dev")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("localhost",),
+        ("-x",),
+        (HOST, "--profile", "dev"),
+        (HOST, "--group-member", "me"),
+        (HOST, "--group", "-G"),
+        (HOST, "--group", "l8s", "--group-member", "a;b"),
+    ],
+)
 def test_refused_before_any_network(bare: Any, arguments: tuple[str, ...]) -> None:
     assert bare("server", "setup", *arguments).exit_code in (2, 3)
     assert bare.server.opened == 0

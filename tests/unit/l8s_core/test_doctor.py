@@ -62,6 +62,7 @@ def test_a_healthy_server_has_nothing_wrong() -> None:
         ({"socket": "other"}, "socket", "problem"),
         ({"socket": "missing"}, "socket", "problem"),
         ({"socket__access": "no"}, "socket", "problem"),
+        ({"socket": "hidden", "socket__access": "no", "socket__mode": ""}, "socket", "problem"),
         ({"socket__mode": "666 root root"}, "socket", "problem"),
         ({"disk": "100000000 1000 /"}, "disk", "problem"),
         ({"disk": "100000000 1000000 /"}, "disk", "warning"),

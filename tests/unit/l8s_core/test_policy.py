@@ -218,6 +218,12 @@ def test_each_address_is_named_once_in_the_resolvers_order(monkeypatch: pytest.M
     assert policy.resolve("build.example.com", 22) == ("192.0.2.2", "192.0.2.1")
 
 
+def test_a_link_local_address_keeps_its_zone() -> None:
+    (address,) = policy.resolve("fe80::1%1", 22)
+    assert address == "fe80::1%1"
+    assert policy.parse_address(address) == policy.parse_address("fe80::1")
+
+
 @pytest.mark.parametrize(
     "error", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), UnicodeError("label too long")]
 )

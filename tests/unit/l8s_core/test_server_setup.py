@@ -95,6 +95,57 @@ def test_with_sudo() -> None:
     assert planned(uid="1000", sudo="yes").command == ("sudo", "-n", "bash", "-s", "--", "--brief")
 
 
+GROUP = setup.SocketGroup(name="l8s", members=("me",))
+NO_GROUP = {"group.exists": "no", "group.outside": "me", "group.socket": "no"}
+
+
+def test_a_group_and_what_it_means() -> None:
+    found = READY | NO_GROUP | {"uid": "1000", "sudo": "yes", "usable": "no"}
+    plan = setup.planned(found, user="me", host="server.example.com", group=GROUP)
+    make, add, let = plan.changes
+    assert make == "make the group l8s"
+    assert add == "add to the group l8s, whose members are root on this server: me"
+    assert let == "let the group l8s use Podman's socket, which makes each member root on this server"
+    assert plan.command == ("sudo", "-n", "bash", "-s", "--", "--brief", "--group", "l8s", "--member", "me")
+
+
+def test_who_is_in_a_group_already_is_named() -> None:
+    found = READY | {"group.exists": "yes", "group.everyone": "ann bob", "group.socket": "no"}
+    (change,) = setup.planned(found, user="root", host="server.example.com", group=GROUP).changes
+    assert "the group l8s (members already: ann bob)" in change
+
+
+def test_a_group_that_has_the_socket_needs_nothing() -> None:
+    found = READY | {"group.exists": "yes", "group.everyone": "me", "group.socket": "yes"}
+    assert setup.planned(found, user="root", host="server.example.com", group=GROUP).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("found", "words"), [({"group.unknown": "me"}, "There is no user me"), ({"group.gid": "0"}, "root's own")]
+)
+def test_groups_that_are_refused(found: dict[str, str], words: str) -> None:
+    with pytest.raises(SetupFailed, match=words) as caught:
+        setup.planned(READY | NO_GROUP | found, user="root", host="server.example.com", group=GROUP)
+    assert caught.value.hints
+
+
+def test_the_login_user_becomes_a_member_and_root_does_not() -> None:
+    for user, members in (("me", ("me", "ann")), ("root", ("ann",))):
+        backend = FakeBackend(PROFILE)
+        asked: list[tuple[str, ...]] = []
+
+        def answer(argv: Sequence[str], stdin: bytes, asked: list[tuple[str, ...]] = asked) -> ExecResult:
+            asked.append(tuple(argv))
+            return ExecResult(exit_code=0, stdout_bytes=looked(READY | NO_GROUP))
+
+        backend.on_server(answer)
+        client = Client(Session(PluginHost()), evolve(PROFILE, remote_user=user), backend)
+        plan = setup.plan(client, setup.SocketGroup(name="l8s", members=("ann",)))
+        assert plan.group is not None
+        assert plan.group.members == members
+        assert asked[0][4:] == ("--group", "l8s", *(word for name in members for word in ("--member", name)))
+
+
 def test_look_run_and_prove() -> None:
     backend = FakeBackend(PROFILE)
     ran: list[tuple[tuple[str, ...], bytes]] = []
