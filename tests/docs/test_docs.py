@@ -207,7 +207,7 @@ def promises() -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def tests_of(file: Path) -> set[str]:
+def names_in(file: Path) -> set[str]:
     """The tests that pytest finds in a file, by their names there."""
     tree = ast.parse(file.read_text("utf-8"))
     found = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
@@ -221,7 +221,7 @@ def tests_of(file: Path) -> set[str]:
 def test_every_promise_is_held_by_tests_that_exist(promise: str) -> None:
     named = NODE.findall(promises()[promise])
     assert named, f"no test is named for: {promise}"
-    assert [f"{file}::{name}" for file, name in named if name not in tests_of(ROOT / file)] == []
+    assert [f"{file}::{name}" for file, name in named if name not in names_in(ROOT / file)] == []
 
 
 def test_no_test_is_named_in_another_form() -> None:
