@@ -74,6 +74,8 @@ def sshds(server: Server) -> Iterator[MakeSSHD]:
         )
         server.run(f"cat > {directory}/config", input="\n".join(config) + "\n")
         server.run(f"/usr/sbin/sshd -f {directory}/config -E {directory}/log")
+        # it goes into the background before it listens, and writes its pid after
+        server.run(f"timeout 10 sh -c 'until test -s {directory}/pid; do sleep 0.05; done'")
         kind, encoded = server.run(f"cat {directory}/key.pub").stdout.split()[:2]
         return SSHD(server, address or server.host, port, PublicKey(kind, encoded), directory)
 

@@ -42,7 +42,9 @@ def writing_sshd(server: Server, port: int, host_key: str) -> Iterator[str]:
     server.run(
         f"install -m600 {host_key} {place}/key &&"
         f" /usr/sbin/sshd -f /dev/null -p {port} -h {place}/key -o PidFile={place}/pid -o LogLevel=DEBUG3"
-        f" -o AuthorizedKeysFile=/root/.ssh/authorized_keys -o StrictModes=no -E {place}/log"
+        f" -o AuthorizedKeysFile=/root/.ssh/authorized_keys -o StrictModes=no -E {place}/log &&"
+        # it goes into the background before it listens, and writes its pid after
+        f" timeout 10 sh -c 'until test -s {place}/pid; do sleep 0.05; done'"
     )
     try:
         yield f"{place}/log"
