@@ -23,4 +23,4 @@ def _make(profile: Profile) -> RemoteBackend:
 @hookimpl
 def l8s_remote_backends() -> Iterable[BackendProvider]:
     """Yield the backend."""
-    yield BackendProvider(name="podman", summary="Podman on a server, over SSH", factory=_make)
+    yield BackendProvider(name="podman", summary="Podman on a server, over SSH", factory=_make, shared=True)

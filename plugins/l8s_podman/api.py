@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection
 
 from l8s_core import names
 from l8s_core.errors import BackendError, ConnectionFailed, socket_unavailable
-from l8s_podman.link import Link
+from l8s_podman.channels import Channels
 from l8s_podman.streams import ChannelSocket
 from l8s_podman.translate import translated
 from l8s_podman.uninterrupted import to_the_end
@@ -58,7 +58,7 @@ class RequestFailed(BackendError):
 class Dialer:
     """Opens streams to the API's socket, and remembers which way works."""
 
-    def __init__(self, link: Link, socket_path: str) -> None:
+    def __init__(self, link: Channels, socket_path: str) -> None:
         self._link = link
         self._path = socket_path
         self._dial_stdio = False
@@ -81,6 +81,9 @@ class Dialer:
 
     def _open(self) -> ChannelSocket:
         if not self._dial_stdio:
+            ready = self._link.ready()
+            if ready is not None:
+                return ready
             try:
                 return ChannelSocket(self._link.streamlocal(self._path))
             except paramiko.ChannelException as error:
@@ -151,7 +154,7 @@ class _Adapter(HTTPAdapter):
 class PodmanAPI:
     """Requests to one server's Podman."""
 
-    def __init__(self, link: Link, dialer: Dialer, *, where: str) -> None:
+    def __init__(self, link: Channels, dialer: Dialer, *, where: str) -> None:
         self._link = link
         self._dialer = dialer
         self._where = where
@@ -203,6 +206,7 @@ class PodmanAPI:
             OutcomeUnknown: a change was sent, and no answer came.
             ConnectionFailed: no answer came to a look.
         """
+        self._link.asked()
         payload = data if body is None else json.dumps(body).encode("utf-8")
         headers = {"Content-Type": content_type} if payload is not None else {}
         with self._translated(doing, write=method != "GET"):
@@ -269,6 +273,7 @@ class PodmanAPI:
             RequestFailed: the API answered with an error.
             OutcomeUnknown: no answer came.
         """
+        self._link.asked()
         payload = json.dumps(body).encode("utf-8")
         head = (
             f"POST /v{API_VERSION}/libpod{path} HTTP/1.1\r\n"

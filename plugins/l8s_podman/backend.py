@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from l8s_core import names, policy
@@ -60,10 +60,14 @@ from l8s_podman.answers import (
     text_mapping,
 )
 from l8s_podman.api import Dialer, PodmanAPI, RequestFailed, parse_json
+from l8s_podman.channels import Channels, Ready
 from l8s_podman.exec_stream import MARKER, STOP_SCRIPT, feed, frames
 from l8s_podman.link import Link
 from l8s_podman.streams import ChannelSocket
 from l8s_podman.translate import translated
+
+if TYPE_CHECKING:
+    from podman.api.client import APIResponse
 
 PORT_TABLE_LIMIT = 32 * 1024 * 1024
 """Bytes of /proc/net/tcp and tcp6; a line is 150, so this is a server with 200,000 connections."""
@@ -121,9 +125,14 @@ class PodmanBackend:
         self._reset()
 
     def _reset(self) -> None:
-        self._link = Link(self._profile)
-        self._dialer = Dialer(self._link, names.socket_path(self._profile.remote_socket))
-        self._api = PodmanAPI(self._link, self._dialer, where=self._profile.remote_host)
+        link = Link(self._profile)
+        self._use(link, Ready(link, names.socket_path(self._profile.remote_socket)))
+
+    def _use(self, link: Link, ready: Ready) -> None:
+        self._link, self._ready = link, ready
+        self._channels = Channels(link, ready)
+        self._dialer = Dialer(self._channels, names.socket_path(self._profile.remote_socket))
+        self._api = PodmanAPI(self._channels, self._dialer, where=self._profile.remote_host)
 
     # The connection
 
@@ -134,7 +143,7 @@ class PodmanBackend:
     def machine(self) -> MachineIdentity:
         """Read the machine's identity over the same connection; see the contract."""
         sent = policy.boot_clock()
-        ran = self._link.run(["sh", "-c", _IDENTITY_SCRIPT])
+        ran = self._channels.run(["sh", "-c", _IDENTITY_SCRIPT])
         received = policy.boot_clock()
         said = identity(ran.stdout.decode("utf-8", "replace"))
         self._restarts = {"enabled": True, "disabled": False}.get(said.get("restarts", ""))
@@ -177,8 +186,23 @@ class PodmanBackend:
     def close(self) -> None:
         """Close the API's connections and the link; `open` makes new ones."""
         self._api.close()
+        self._ready.close()
         self._link.close()
         self._reset()
+
+    @property
+    def round_trips(self) -> int:
+        """See `CountsRoundTrips`."""
+        return self._channels.round_trips
+
+    def session(self) -> PodmanSession:
+        """See `SharedConnection`."""
+        self._ready.keep()
+        return PodmanSession(self._profile, self._link, self._ready)
+
+    def alive(self, *, within: float) -> bool:
+        """See `SharedConnection`."""
+        return self._link.alive(within=within)
 
     # Containers
 
@@ -202,7 +226,7 @@ class PodmanBackend:
     def ports_in_use(self) -> frozenset[int]:
         """Listeners, from the kernel's tables (proc_net_tcp(5)), and every container's published ports."""
         used = {port for row in self._rows({}) for port in published(row.get("Ports"))}
-        ran = self._link.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], limit=PORT_TABLE_LIMIT)
+        ran = self._channels.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], limit=PORT_TABLE_LIMIT)
         for line in ran.stdout.decode("ascii", "replace").splitlines():
             fields = line.split()
             if len(fields) > 3 and fields[3] == "0A":  # TCP_LISTEN
@@ -347,6 +371,23 @@ class PodmanBackend:
         on_output: OutputSink | None = None,
     ) -> ExecResult:
         """Run a command; see the contract."""
+        with self._channels.call():
+            return self._exec(
+                name, argv, user=user, workdir=workdir, env=env, stdin=stdin, timeout=timeout, on_output=on_output
+            )
+
+    def _exec(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        user: str | None,
+        workdir: str | None,
+        env: Mapping[str, str] | None,
+        stdin: bytes | IO[bytes] | None,
+        timeout: float | None,
+        on_output: OutputSink | None,
+    ) -> ExecResult:
         marker = secrets.token_hex(16)
         session = self._exec_session(
             name,
@@ -455,8 +496,9 @@ class PodmanBackend:
         try:
             if stdin is not None:
                 feed(stream, stdin)
-            for kind, data in self._frames_until(stream, reader, deadline, doing):
-                sink(kind, data)
+            with self._channels.cuttable():
+                for kind, data in self._frames_until(stream, reader, deadline, doing):
+                    sink(kind, data)
         finally:
             reader.close()
             stream.close()
@@ -501,6 +543,8 @@ class PodmanBackend:
                 return int(answer.get("ExitCode", -1))
             if deadline is not None and time.monotonic() > deadline:
                 raise _DeadlinePassed
+            if self._channels.interrupted:
+                raise KeyboardInterrupt
             if time.monotonic() > doubtful_from:
                 age = self._service_age()
                 if age is not None and age < time.monotonic() - begun:
@@ -515,7 +559,7 @@ class PodmanBackend:
 
     def _service_age(self) -> float | None:
         """For how many seconds the server's podman.service has been running; None where that cannot be read."""
-        ran = self._link.run(["sh", "-c", _SERVICE_AGE_SCRIPT])
+        ran = self._channels.run(["sh", "-c", _SERVICE_AGE_SCRIPT])
         said = identity(ran.stdout.decode("utf-8", "replace"))
         ticks = said.get("ticks", "")
         service = process_start(said.get("service", ""), ticks)
@@ -525,16 +569,17 @@ class PodmanBackend:
     def _stop_marked(self, name: str, marker: str) -> bool:
         """End whatever carries the marker in the container; whether it was seen to be gone."""
         try:
-            session = self._exec_session(
-                name,
-                ["/bin/sh", "-c", STOP_SCRIPT, "sh", f"{MARKER}={marker}"],
-                user="0",
-                workdir="/",
-                env={},
-                stdin=False,
-                privileged=True,
-            )
-            return self._exec_run(name, session, None, STOP_TIMEOUT, lambda _stream, _data: None) == 0
+            with self._channels.call():  # its own: that the command was interrupted is why it is stopped
+                session = self._exec_session(
+                    name,
+                    ["/bin/sh", "-c", STOP_SCRIPT, "sh", f"{MARKER}={marker}"],
+                    user="0",
+                    workdir="/",
+                    env={},
+                    stdin=False,
+                    privileged=True,
+                )
+                return self._exec_run(name, session, None, STOP_TIMEOUT, lambda _stream, _data: None) == 0
         except (L8sError, _DeadlinePassed):
             return False
 
@@ -580,7 +625,8 @@ class PodmanBackend:
             if response.status_code == 404:
                 self.inspect(name)
                 raise BackendError(f"There is no {path} in {name}.")
-            yield from self._api.chunks(response, doing=doing, write=False)
+            with self._channels.call(), self._channels.cuttable():
+                yield from self._api.chunks(response, doing=doing, write=False)
         finally:
             response.close()
 
@@ -615,27 +661,35 @@ class PodmanBackend:
             stream=True,
             timeout=BUILD_TIMEOUT,
         )
-        image = ""
-        last = ""
         try:
-            for line in lines(self._api.chunks(response, doing=doing, write=True)):
-                entry = as_mapping(parse_json(line, doing=doing, where=self._api.where))
-                text = str(entry.get("stream", ""))
-                if text:
-                    on_output(text)
-                    last = text.strip() or last
-                    if re.fullmatch(r"[0-9a-f]{64}", last):
-                        image = last
-                if entry.get("error"):
-                    raise BackendError(
-                        f"The build of {tag} failed: {entry['error']}",
-                        hints=("Read the build log above", "Try another base image: l8s build --base IMAGE"),
-                    )
+            with self._channels.call(), self._channels.cuttable():
+                image, last = self._build_log(response, tag, doing, on_output)
         finally:
             response.close()
         if not image or not self._image_exists(tag):
             raise BackendError(f"The build of {tag} ended without an image. The server's last words: {last[:300]}")
         return image
+
+    def _build_log(
+        self, response: APIResponse, tag: str, doing: str, on_output: Callable[[str], None]
+    ) -> tuple[str, str]:
+        """Hand on the log to its end; the image's id ("" where there is none) and the last words."""
+        image = ""
+        last = ""
+        for line in lines(self._api.chunks(response, doing=doing, write=True)):
+            entry = as_mapping(parse_json(line, doing=doing, where=self._api.where))
+            text = str(entry.get("stream", ""))
+            if text:
+                on_output(text)
+                last = text.strip() or last
+                if re.fullmatch(r"[0-9a-f]{64}", last):
+                    image = last
+            if entry.get("error"):
+                raise BackendError(
+                    f"The build of {tag} failed: {entry['error']}",
+                    hints=("Read the build log above", "Try another base image: l8s build --base IMAGE"),
+                )
+        return image, last
 
     # The server itself
 
@@ -648,7 +702,8 @@ class PodmanBackend:
         on_output: OutputSink | None = None,
     ) -> ExecResult:
         """Run a command on the server; see `ServerCommands`."""
-        ran = self._link.run(argv, stdin=stdin, timeout=timeout, on_output=on_output)
+        with self._channels.call(), self._channels.cuttable():
+            ran = self._channels.run(argv, stdin=stdin, timeout=timeout, on_output=on_output)
         return ExecResult(exit_code=ran.exit_code, stdout_bytes=ran.stdout, stderr_bytes=ran.stderr)
 
     # Looking again
@@ -675,6 +730,28 @@ class PodmanBackend:
                 f"The container {name} is not running (state: {info.state}).",
                 hints=(f"Start it: l8s start {info.short_name}",),
             ) from cause
+
+
+class PodmanSession(PodmanBackend):
+    """One caller's face of a connection that others use too; see `BackendSession`."""
+
+    def __init__(self, profile: Profile, link: Link, ready: Ready) -> None:
+        self._profile = profile
+        self._restarts = None
+        self._use(link, ready)
+
+    def open(self, steps: Steps) -> Endpoint:
+        """What the connection leads to; it is open already."""
+        del steps
+        return self._link.endpoint
+
+    def interrupt(self) -> None:
+        """See `BackendSession`."""
+        self._channels.interrupt()
+
+    def close(self) -> None:
+        """Close what this caller has open; the connection stays."""
+        self._api.close()
 
 
 class _ServiceEndedError(BackendError):

@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -123,8 +123,7 @@ class Link:
         self._connections: list[fabric.Connection] = []
         self._transport: SSHTransport | None = None
         self._agent: paramiko.Agent | None = None
-        self.requests = 0
-        """Channels opened so far."""
+        self._endpoint: Endpoint | None = None
 
     # Opening
 
@@ -158,7 +157,7 @@ class Link:
             address = self._connect(hop, key, steps, "" if hop is hops[-1] else f" of jump host {hop.host}")
         assert self._transport is not None
         server = hops[-1]
-        return Endpoint(
+        self._endpoint = Endpoint(
             user=server.user,
             host=server.host,
             port=server.port,
@@ -166,6 +165,7 @@ class Link:
             address=address,
             jump=jump_option(hops),
         )
+        return self._endpoint
 
     def _agent_key(self, wanted: PublicKey) -> paramiko.AgentKey:
         self._agent = paramiko.Agent()
@@ -302,6 +302,19 @@ class Link:
         """Whether the connection is gone."""
         return self._transport is None or not self._transport.is_active()
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """What it is connected to."""
+        assert self._endpoint is not None, "it was never opened"
+        return self._endpoint
+
+    def alive(self, *, within: float) -> bool:
+        """Whether the server is there; it is asked, for at most ``within`` seconds, when it was silent lately.
+
+        With 0 it is not asked: only a connection that has ended is none.
+        """
+        return not self.dead and (within <= 0 or self.transport().answers(within))
+
     def transport(self) -> SSHTransport:
         """The authenticated transport.
 
@@ -319,12 +332,10 @@ class Link:
         Raises:
             paramiko.ChannelException: it refused; code 1 is "not allowed", 2 "could not connect" (RFC 4254, 5.1).
         """
-        self.requests += 1
         return self.transport().open_streamlocal(path, timeout=CHANNEL_TIMEOUT)
 
     def command(self, words: Sequence[str]) -> paramiko.Channel:
         """A channel on which a command of the server runs; each word is quoted for the login shell."""
-        self.requests += 1
         channel = self._session()
         channel.exec_command(names.shell_words(words))
         return channel
@@ -348,8 +359,11 @@ class Link:
         timeout: float = 15.0,
         limit: int = 1024 * 1024,
         on_output: OutputSink | None = None,
+        on_open: Callable[[paramiko.Channel], None] | None = None,
     ) -> Ran:
         """Run a command on the server to its end. At most ``limit`` bytes of each stream are kept.
+
+        ``on_open`` gets the channel: whoever closes it ends the wait.
 
         ``stdin`` must fit into the server's window (2 MiB with OpenSSH): it is sent before anything is read.
 
@@ -358,6 +372,8 @@ class Link:
         """
         with translated("running a command on the server", where=self.where, link_dead=lambda: self.dead):
             channel = self.command(words)
+            if on_open is not None:
+                on_open(channel)
             try:
                 channel.settimeout(timeout)
                 channel.sendall(stdin)

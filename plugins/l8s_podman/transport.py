@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -27,6 +27,8 @@ from paramiko.common import (
 )
 from paramiko.message import Message
 
+from l8s_core.policy import boot_clock
+
 STREAMLOCAL = "direct-streamlocal@openssh.com"
 """The channel type that leads to a unix socket on the server (OpenSSH's PROTOCOL, section 2.4)."""
 
@@ -41,6 +43,9 @@ DEAD_AFTER = 12.0
 
 GREETING_LIMIT = 32 * 1024
 """Bytes that a server may say before it names its protocol; an administrator's words of welcome are far shorter."""
+
+HEARD_LATELY = PING_INTERVAL + 1.5
+"""Seconds since the last bytes: a server that is there is heard at least so often, being asked all the time."""
 
 STOOD_STILL = 3.0
 """Seconds that half a second's sleep must last to mean that this process was stopped meanwhile."""
@@ -83,6 +88,7 @@ class WatchedSocket:
     def __init__(self, inner: socket.socket | paramiko.Channel) -> None:
         self._inner = inner
         self.last_received = time.monotonic()
+        self.last_heard = boot_clock()
         self._last_sent = 0.0
         self._greeting: _Greeting | None = None
 
@@ -109,6 +115,7 @@ class WatchedSocket:
         data: bytes = self._inner.recv(size)
         if data:
             self.last_received = time.monotonic()
+            self.last_heard = boot_clock()
         if self._greeting is not None:
             self._greeting.size += len(data)
         return data
@@ -250,6 +257,28 @@ class SSHTransport(paramiko.Transport):
         threading.Thread(target=self._ask, name="l8s-ping", daemon=True).start()
         threading.Thread(target=self._judge, name="l8s-watchdog", daemon=True).start()
 
+    def answers(self, within: float) -> bool:
+        """Whether the server was heard a moment ago or, being asked now, is heard within so many seconds.
+
+        By the clock that goes on while the laptop sleeps: after that, a connection looks as it did before.
+        """
+        before = self._watched.last_heard
+        if boot_clock() - before < HEARD_LATELY:
+            return self.is_active()
+        end = time.monotonic() + within
+        threading.Thread(target=self._ping, name="l8s-ping", daemon=True).start()
+        while self.is_active() and self._watched.last_heard == before and time.monotonic() < end:
+            time.sleep(0.002)
+        return self.is_active() and self._watched.last_heard != before
+
+    def _ping(self) -> None:
+        request = Message()
+        request.add_byte(cMSG_GLOBAL_REQUEST)
+        request.add_string("keepalive@openssh.com")
+        request.add_boolean(True)  # an answer is wanted; "no such request" is one
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            self._send_user_message(request)
+
     def _silence(self) -> float:
         return time.monotonic() - self._watched.last_received
 
@@ -258,14 +287,7 @@ class SSHTransport(paramiko.Transport):
         while self.is_active():
             if min(self._silence(), time.monotonic() - asked) >= PING_INTERVAL:
                 asked = time.monotonic()
-                request = Message()
-                request.add_byte(cMSG_GLOBAL_REQUEST)
-                request.add_string("keepalive@openssh.com")
-                request.add_boolean(True)  # an answer is wanted; "no such request" is one
-                try:
-                    self._send_user_message(request)
-                except (OSError, EOFError, paramiko.SSHException):
-                    return
+                self._ping()
             self._sleep(0.5)
 
     def _judge(self) -> None:

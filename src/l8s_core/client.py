@@ -9,19 +9,27 @@ Not here: how a container is put together (`l8s_core.provision`), or reached (a 
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from l8s_core import images, layout, names, policy, provision, removal
+from l8s_core import connecting, images, layout, names, provision, removal
 from l8s_core.config import Choice, Config, choose, parse
-from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, ServerCommands, SSHConfigWriter
+from l8s_core.contracts import (
+    ConfigStore,
+    CountsRoundTrips,
+    ImageBuilder,
+    RemoteBackend,
+    ServerCommands,
+    SSHConfigWriter,
+)
 from l8s_core.errors import BackendError, ContainerNotFound, InvalidValue, L8sError, UnsupportedOperation
 from l8s_core.known_hosts import KnownHosts
 from l8s_core.model import (
@@ -45,7 +53,10 @@ from l8s_core.plugins import PluginHost
 from l8s_core.steps import StepObserver, Steps
 
 if TYPE_CHECKING:
+    from l8s_core.multiplex.held import HeldBackend
     from l8s_core.sync import SyncResult
+
+_log = logging.getLogger("l8s.client")
 
 DEFAULT_CONFIG_STORE = "yaml"
 
@@ -61,11 +72,15 @@ class Session:
         self.known_hosts = KnownHosts()
         self._environ = os.environ if environ is None else environ
 
+        self._third_party = True
+
     @classmethod
     def load(cls, *, third_party: bool = True, environ: Mapping[str, str] | None = None) -> Session:
         """A session with the installed plugins; without ``third_party`` only the built-in ones."""
         environment = os.environ if environ is None else environ
-        return cls(PluginHost.load(third_party=third_party, environ=environment), environ=environment)
+        session = cls(PluginHost.load(third_party=third_party, environ=environment), environ=environment)
+        session._third_party = third_party
+        return session
 
     @cached_property
     def store(self) -> ConfigStore:
@@ -103,18 +118,23 @@ class Session:
         """
         return self.config.profile(self.choose(flag).name)
 
-    def client(self, profile: Profile) -> Client:
+    def client(self, profile: Profile, *, multiplex: float = 0.0) -> Client:
         """A client for a profile, not connected yet.
+
+        With ``multiplex``, and a backend that can share its connection, a process of its own keeps the connection
+        open, for so many seconds after its last use, and serves whoever comes next.
 
         Raises:
             PluginError: no plugin has the profile's backend.
         """
-        return Client(self, profile, self._backend(profile))
-
-    def _backend(self, profile: Profile) -> RemoteBackend:
         provider = self.plugins.backend(profile.backend)
         check_options(profile, provider.options_type)
-        return provider.factory(profile)
+        held = None
+        if multiplex > 0 and provider.shared:
+            from l8s_core.multiplex.held import HeldBackend
+
+            held = HeldBackend(profile, idle=multiplex, third_party=self._third_party, environ=self._environ)
+        return Client(self, profile, partial(provider.factory, profile), held=held)
 
 
 def connect(
@@ -122,8 +142,12 @@ def connect(
     *,
     third_party: bool = True,
     on_step: StepObserver | None = None,
+    multiplex: float = 0.0,
 ) -> Client:
     """A connected client for the profile of that name, for a `Profile` value, or for the profile in use.
+
+    Its connection ends with it. With ``multiplex``, in seconds, it shares one that the ``l8s`` command uses too, which
+    a process of its own keeps for so long after its last use (`Profile.multiplex` is what the configuration says).
 
     Raises:
         ConfigError: there is no such profile, or no server in it.
@@ -131,7 +155,8 @@ def connect(
         ConnectionFailed: it cannot be reached; the subclass says why.
     """
     session = Session.load(third_party=third_party)
-    client = session.client(profile if isinstance(profile, Profile) else session.profile(profile))
+    chosen = profile if isinstance(profile, Profile) else session.profile(profile)
+    client = session.client(chosen, multiplex=multiplex)
     client.open(on_step)
     return client
 
@@ -139,12 +164,21 @@ def connect(
 class Client:
     """One profile's server. A context manager: it connects on entry, unless it is connected, and closes on exit."""
 
-    def __init__(self, session: Session, profile: Profile, backend: RemoteBackend) -> None:
+    def __init__(
+        self,
+        session: Session,
+        profile: Profile,
+        make_backend: Callable[[], RemoteBackend],
+        *,
+        held: HeldBackend | None = None,
+    ) -> None:
         self.profile = profile
         self.warnings: tuple[str, ...] = ()
         """What was odd about the server, found while connecting."""
         self._session = session
-        self._backend = backend
+        self._make_backend = make_backend
+        self._held = held
+        self._backend: RemoteBackend = make_backend() if held is None else held
         self._endpoint: Endpoint | None = None
 
     # The connection
@@ -160,21 +194,38 @@ class Client:
             return
         steps = Steps(on_step)
         with self._errors():
-            try:
-                endpoint = self._backend.open(steps)
-                with steps.step("remote-only proof") as step:
-                    proof = policy.prove_remote(
-                        self._backend.machine, local=policy.this_machine(), where=self.profile.remote_host
-                    )
-                    step.detail = proof.detail
-            except BaseException:
-                self._backend.close()
-                raise
-        self.warnings = proof.warnings
-        self._endpoint = endpoint
+            connected = self._kept(steps) or connecting.connect(self._backend, steps, where=self.profile.remote_host)
+        self.warnings = connected.warnings
+        self._endpoint = connected.endpoint
+
+    def _kept(self, steps: Steps) -> connecting.Connected | None:
+        """The connection that another process keeps; None when there is to be none, or can be none."""
+        if self._held is None:
+            return None
+        from l8s_core.multiplex.held import Unusable
+
+        try:
+            return self._held.connect(steps)
+        except Unusable as error:
+            # as it would be without: slower, and nothing that anybody has to mend now
+            _log.info("connecting without multiplexing: %s", error)
+            self._held = None
+            self._backend = self._make_backend()
+            return None
+
+    @property
+    def round_trips(self) -> int | None:
+        """How often an answer of the server had to be waited for, connecting aside; None where nobody counts."""
+        backend = self._backend
+        return backend.round_trips if isinstance(backend, CountsRoundTrips) else None
+
+    @property
+    def kept_since(self) -> float | None:
+        """When the connection that another process keeps was made (seconds since 1970); None where none is used."""
+        return None if self._held is None else self._held.since
 
     def close(self) -> None:
-        """Close the connection; closing twice is fine."""
+        """Close the connection, or leave it to the process that keeps it; closing twice is fine."""
         self._endpoint = None
         self._backend.close()
 

@@ -61,6 +61,7 @@ class ProfileLayer:
     options: Mapping[str, object] | None = None
     host_key_checking: bool | None = None
     forward_agent: bool | None = None
+    multiplex: float | None = None
 
 
 SETTINGS: tuple[str, ...] = tuple(item.name for item in attrs.fields(ProfileLayer))
@@ -503,6 +504,7 @@ def _converter() -> Converter:
         "options": _options,
         "host_key_checking": _boolean,
         "forward_agent": _boolean,
+        "multiplex": lambda value, _type: names.idle_time(_present(value)),
     }
     structure_layer = make_dict_structure_fn(
         ProfileLayer,

@@ -203,6 +203,57 @@ class ServerCommands(Protocol):
         ...
 
 
+@runtime_checkable
+class CountsRoundTrips(Protocol):
+    """Capability: knows how often the server's answer had to be waited for."""
+
+    @property
+    def round_trips(self) -> int:
+        """Round trips since it was opened, without those of connecting."""
+        ...
+
+
+class BackendSession(RemoteBackend, Protocol):
+    """One caller's face of a connection that others use too: a backend that is open already.
+
+    ``open`` only says what it is connected to, and ``close`` leaves the connection to the others.
+    """
+
+    @property
+    def round_trips(self) -> int:
+        """See `CountsRoundTrips`; this caller's own."""
+        ...
+
+    def interrupt(self) -> None:
+        """From another thread: make the call that runs now end as Ctrl-C would.
+
+        A command, a build or a transfer is stopped, and its call raises KeyboardInterrupt; every other call is seen to
+        its answer. A call that begins later is not affected.
+        """
+        ...
+
+
+@runtime_checkable
+class SharedConnection(Protocol):
+    """Capability: one connection serves many callers at once, each through a session of its own.
+
+    Backends that have it can be kept open between commands (`l8s_core.multiplex`). The connection may depend on the
+    profile's ``backend``, ``remote_host``, ``remote_user``, ``remote_port``, ``remote_socket``, ``ssh_key_path`` and
+    ``options``, and on nothing else of it: profiles that agree in these share one.
+    """
+
+    def session(self) -> BackendSession:
+        """A session, for use by one thread at a time; sessions may be used side by side."""
+        ...
+
+    def alive(self, *, within: float) -> bool:
+        """Whether the connection works. A server that was silent lately is asked, for at most ``within`` seconds.
+
+        With 0 it is not asked: then this is whether the connection has not ended.
+        """
+        ...
+
+
 @frozen(kw_only=True)
 class ConfigDocument:
     """A config as its store reads it: plain mappings, lists and scalars, and where each key stands.

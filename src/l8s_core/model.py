@@ -36,6 +36,7 @@ DEFAULT_SSH_START_PORT = 2200
 DEFAULT_KEY_PATH = "~/.ssh/id_ed25519"
 DEFAULT_IMAGE = "localhost/l8s-dev:latest"
 DEFAULT_CONTAINER_USER = "dev"
+DEFAULT_MULTIPLEX = 600.0
 
 
 def _frozen_mapping(value: Mapping[str, str]) -> Mapping[str, str]:
@@ -51,7 +52,8 @@ class Profile:
     """One server and how containers are made there; the merged result of every layer.
 
     ``sources`` tells for each field where its value came from (``"~/.l8s/config.yaml:3"``, ``"plugin acme"``,
-    ``"default"``). ``remote_port`` None means: what the ssh alias says, else 22.
+    ``"default"``). ``remote_port`` None means: what the ssh alias says, else 22. ``multiplex`` is for how many seconds
+    after its last use a connection is kept open for the next command; 0 keeps none.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Profile:
     options: Mapping[str, object] = field(factory=dict, converter=dict)
     host_key_checking: bool = True
     forward_agent: bool = False
+    multiplex: float = DEFAULT_MULTIPLEX
     sources: Mapping[str, str] = field(factory=dict, converter=_frozen_mapping, eq=False, repr=False)
 
     @container_prefix.default

@@ -31,6 +31,8 @@ MIN_MEMORY = 16 * 1024**2
 MAX_MEMORY = 1024**5
 MAX_PIDS = 4194304
 """The kernel's PID_MAX_LIMIT on 64-bit machines (proc(5), pid_max)."""
+MAX_IDLE = 24 * 3600.0
+"""Seconds."""
 
 _LOWER = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _PLUGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -539,6 +541,24 @@ def memory(value: object) -> int:
     if not MIN_MEMORY <= amount <= MAX_MEMORY:
         _refuse(what, value, "it must be from 16 MiB to 1 PiB", hint)
     return amount
+
+
+def idle_time(value: object) -> float:
+    """For how long an unused connection is kept, in seconds, from a number of seconds or ``90s``, ``10m``, ``2h``."""
+    what, rule, hint = "multiplex", "it must be a time up to 24h", "Write it like 10m, or 0 for no connections kept"
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]{1,6})([smh])|(0)", value, re.ASCII)
+        if match is None:
+            _refuse(what, value, rule, hint)
+        seconds = float(match[1] or 0) * {"s": 1, "m": 60, "h": 3600, None: 0}[match[2]]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        # compared before it is converted: float() of a huge integer overflows
+        seconds = float(value) if 0 <= value <= MAX_IDLE else -1.0
+    else:
+        _refuse(what, value, rule, hint)
+    if not 0 <= seconds <= MAX_IDLE:
+        _refuse(what, value, rule, hint)
+    return seconds
 
 
 def cpus(value: object) -> float:

@@ -27,13 +27,15 @@ class BackendProvider:
     ``options_type`` is an attrs class that the profile's ``options`` must fit (None: it takes none); the factory gets
     its value with `l8s_core.options.structured_options`.
 
-    ``factory`` constructs without I/O; `RemoteBackend.open` connects.
+    ``factory`` constructs without I/O; `RemoteBackend.open` connects. ``shared`` says that the backend is a
+    `SharedConnection`, whose connection may be kept open between commands.
     """
 
     name: str
     summary: str
     factory: Callable[[Profile], RemoteBackend]
     options_type: type | None = None
+    shared: bool = False
 
 
 @frozen(kw_only=True)

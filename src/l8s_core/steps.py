@@ -52,6 +52,12 @@ class Steps:
         self.done.append(name)
         self._tell(Step(name=name, state="done", detail=running.detail, seconds=time.monotonic() - start))
 
+    def relay(self, step: Step) -> None:
+        """Report a step that somebody else took, as it was told."""
+        if step.state == "done":
+            self.done.append(step.name)
+        self._tell(step)
+
     def _tell(self, step: Step) -> None:
         if self._observer is not None:
             self._observer(step)

@@ -234,7 +234,7 @@ def test_many_lists_are_one_channel_and_leave_nothing(here: Laptop, server: Serv
     with opened(profile_for(server)) as backend:
         for _ in range(25):
             backend.list({})
-        assert backend._link.requests <= 2
+        assert backend.round_trips == 1 + 25
         assert files() <= open_files + 4
     assert settled(threading.active_count, threads) == threads
     assert settled(files, open_files) == open_files

@@ -77,6 +77,12 @@ class FakeLink:
         self.ran: list[list[str]] = []
         self.commands: list[list[str]] = []
 
+    def asked(self) -> None:
+        pass
+
+    def ready(self) -> None:
+        return None
+
     def streamlocal(self, path: str) -> object:
         if self.error is not None:
             raise self.error

@@ -1,0 +1,168 @@
+"""Starting a holder, and ending one: by whom it was started first, and only ever the one that was meant.
+
+Apart from `l8s_core.multiplex.held`, since a command that finds its holder needs none of this.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from l8s_core import processes
+from l8s_core.errors import L8sError
+from l8s_core.multiplex import place as places
+from l8s_core.multiplex.held import PAUSE, STARTING, Unusable, _connected
+from l8s_core.multiplex.place import Place
+from l8s_core.multiplex.wire import Wire, WireClosed, parse
+
+LEAVING = 3.0
+"""Seconds for a holder that was told to leave, and serves nobody, to be gone."""
+
+
+def reach(place: Place, profile: str, *, third_party: bool, environ: Mapping[str, str]) -> socket.socket:
+    """A connection to the holder of ``place``, which is started when there is none.
+
+    Raises:
+        Unusable: there can be none.
+    """
+    deadline = time.monotonic() + STARTING
+    try:
+        places.prepare()
+        while True:
+            found = _connected(place)
+            if found is not None:
+                return found
+            lock = place.lock_descriptor()
+            if lock is not None:
+                try:
+                    _start(place, lock, third_party=third_party, environ=environ)
+                finally:
+                    os.close(lock)
+                _retire_others(place, profile)
+                continue
+            if time.monotonic() > deadline:
+                raise Unusable("the process that keeps the connection does not let anybody in, and does not end")
+            time.sleep(PAUSE)
+    except (L8sError, OSError) as error:
+        raise Unusable(str(error)) from error
+
+
+def _start(place: Place, lock: int, *, third_party: bool, environ: Mapping[str, str]) -> None:
+    """Start a holder that listens already: its socket is made here, and handed on with the lock."""
+    listener = places.listen(place.socket)
+    log = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # -P: never from the directory that the person happens to be in, which may be untrusted
+    argv = [sys.executable, "-P", "-m", "l8s_core.multiplex.holder", place.name]
+    argv += [str(listener.fileno()), str(lock), "yes" if third_party else "no"]
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env=dict(environ),
+            pass_fds=(listener.fileno(), lock),
+            start_new_session=True,
+        )
+        places.write_state(lock, {"pid": process.pid})
+        process.returncode = 0  # it outlives this process, which therefore does not wait for it
+    finally:
+        os.close(log)
+        listener.close()
+
+
+def ask(place: Place, message: Mapping[str, Any], *, timeout: float = 3.0) -> dict[str, Any] | None:
+    """What the holder of ``place`` answers to one message; None when there is none, or none that answers."""
+    try:
+        connection = _connected(place)
+    except Unusable:
+        return None
+    if connection is None:
+        return None
+    wire = Wire(connection)
+    try:
+        wire.settimeout(timeout)
+        wire.say(message)
+        return parse(wire.receive()[1])
+    except WireClosed:
+        return None
+    finally:
+        wire.close()
+
+
+def end(place: Place) -> bool:
+    """End the holder of ``place``, killing it when it does not answer; whether there was one.
+
+    Those whom it serves are served to their end, and it leaves then.
+    """
+    if not place.is_held():
+        _sweep(place)
+        return False
+    answer = ask(place, {"leave": True})
+    if answer is None:
+        state = place.state()
+        _kill(place, state.get("pid"))
+    deadline = time.monotonic() + LEAVING
+    while place.is_held() and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    return True
+
+
+def end_silent(place: Place, connection: socket.socket) -> None:
+    """Kill the holder that was connected to and said nothing, if it is still there and no other took its place."""
+    with suppress(OSError):
+        _kill(place, places.peer_of(connection).pid)
+
+
+def _kill(place: Place, pid: object) -> None:
+    """Kill the process ``pid`` if it is the holder of ``place``, and wait until it is gone."""
+    if not isinstance(pid, int) or pid <= 1 or pid == os.getpid() or place.state().get("pid") != pid:
+        return
+    if not _is_holder(pid, place):
+        return
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + LEAVING
+    while place.is_held() and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+
+
+def _is_holder(pid: int, place: Place) -> bool:
+    """Whether the process ``pid`` is a holder of that name, by its command line: pids are used again."""
+    try:
+        words = processes.run(["ps", "-o", "args=", "-p", str(pid)], timeout=5).stdout.split()
+    except L8sError:
+        return False
+    return place.name.encode() in words
+
+
+def _retire_others(place: Place, profile: str) -> None:
+    """Tell the holders of what this profile was before that it is served elsewhere now."""
+    for other in places.all_places():
+        if other == place:
+            continue
+        if not other.is_held():
+            _sweep(other)
+        elif profile in other.state().get("profiles", ()):
+            ask(other, {"retire": profile}, timeout=1.0)
+
+
+def _sweep(place: Place) -> None:
+    """Remove what a holder that is gone has left."""
+    with suppress(OSError):
+        lock = place.lock_descriptor()
+        if lock is None:
+            return
+        try:
+            for path in (place.socket, place.log, place.lock):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(lock)
