@@ -129,12 +129,12 @@ class Session:
         """
         provider = self.plugins.backend(profile.backend)
         check_options(profile, provider.options_type)
-        held = None
-        if multiplex > 0 and provider.shared:
-            from l8s_core.multiplex.held import HeldBackend
+        if multiplex <= 0 or not provider.shared:
+            return Client(self, profile, provider.factory(profile))
+        from l8s_core.multiplex.held import HeldBackend
 
-            held = HeldBackend(profile, idle=multiplex, third_party=self._third_party, environ=self._environ)
-        return Client(self, profile, partial(provider.factory, profile), held=held)
+        held = HeldBackend(profile, idle=multiplex, third_party=self._third_party, environ=self._environ)
+        return Client(self, profile, held, otherwise=partial(provider.factory, profile))
 
 
 def connect(
@@ -162,23 +162,26 @@ def connect(
 
 
 class Client:
-    """One profile's server. A context manager: it connects on entry, unless it is connected, and closes on exit."""
+    """One profile's server. A context manager: it connects on entry, unless it is connected, and closes on exit.
+
+    ``otherwise`` comes with a backend that another process keeps open, and makes the one to use when there is no such
+    process to be had.
+    """
 
     def __init__(
         self,
         session: Session,
         profile: Profile,
-        make_backend: Callable[[], RemoteBackend],
+        backend: RemoteBackend | HeldBackend,
         *,
-        held: HeldBackend | None = None,
+        otherwise: Callable[[], RemoteBackend] | None = None,
     ) -> None:
         self.profile = profile
         self.warnings: tuple[str, ...] = ()
         """What was odd about the server, found while connecting."""
         self._session = session
-        self._make_backend = make_backend
-        self._held = held
-        self._backend: RemoteBackend = make_backend() if held is None else held
+        self._backend: RemoteBackend = backend
+        self._otherwise = otherwise
         self._endpoint: Endpoint | None = None
 
     # The connection
@@ -200,17 +203,17 @@ class Client:
 
     def _kept(self, steps: Steps) -> connecting.Connected | None:
         """The connection that another process keeps; None when there is to be none, or can be none."""
-        if self._held is None:
+        if self._otherwise is None:
             return None
-        from l8s_core.multiplex.held import Unusable
+        from l8s_core.multiplex.held import HeldBackend, Unusable
 
+        assert isinstance(self._backend, HeldBackend)
         try:
-            return self._held.connect(steps)
+            return self._backend.connect(steps)
         except Unusable as error:
             # as it would be without: slower, and nothing that anybody has to mend now
             _log.info("connecting without multiplexing: %s", error)
-            self._held = None
-            self._backend = self._make_backend()
+            self._backend, self._otherwise = self._otherwise(), None
             return None
 
     @property
@@ -222,7 +225,7 @@ class Client:
     @property
     def kept_since(self) -> float | None:
         """When the connection that another process keeps was made (seconds since 1970); None where none is used."""
-        return None if self._held is None else self._held.since
+        return getattr(self._backend, "since", None) if self._otherwise is not None else None
 
     def close(self) -> None:
         """Close the connection, or leave it to the process that keeps it; closing twice is fine."""

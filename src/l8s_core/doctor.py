@@ -146,6 +146,7 @@ class _Laptop:
             ("known_hosts", self.known_hosts),
             ("ssh config", self.ssh_config),
             ("journal", self.journal),
+            ("multiplexing", self.multiplexing),
         )
 
     def agent(self) -> Iterator[Finding]:
@@ -189,6 +190,34 @@ class _Laptop:
                 yield warning(f"the creation of {alias} was cut off", f"l8s create {alias.removeprefix(prefix)}")
         if not found:
             yield ok("no creation was cut off")
+
+    def multiplexing(self) -> Iterator[Finding]:
+        """The processes that keep connections open between commands."""
+        from l8s_core.multiplex import starting
+        from l8s_core.multiplex.place import Place, all_places
+
+        if self.profile.multiplex <= 0:
+            yield ok("no connection is kept open (multiplex: 0)")
+        elif not Place("x" * 20).usable:
+            yield warning(f"{files.display(Place('x').socket.parent)} is too long a path for a socket", SETUP_PAGE)
+        held = [place for place in all_places() if place.is_held()]
+        for place in held:
+            said = starting.ask(place, {"status": True})
+            log = f"log: {files.display(place.log)}"
+            if said is None:
+                pid = place.state().get("pid", "?")
+                yield problem(
+                    f"the process {pid} that keeps a connection does not answer ({log})", "l8s disconnect --all"
+                )
+                continue
+            connection = said.get("connection") or {}
+            server = f"{connection.get('remote_user', '?')}@{connection.get('remote_host', '?')}"
+            yield ok(
+                f"{server} is kept connected by process {said.get('pid')} for {', '.join(said.get('profiles', ()))}, "
+                f"unused for {said.get('unused', 0):.0f} s of {said.get('idle', 0):.0f} s ({log})"
+            )
+        if self.profile.multiplex > 0 and not held:
+            yield ok("no connection is kept open at the moment")
 
 
 def _ssh() -> Iterator[Finding]:

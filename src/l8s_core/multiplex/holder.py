@@ -224,14 +224,15 @@ class _Connection:
     @property
     def dead(self) -> bool:
         """Whether it was made and is known to be gone."""
-        if self.ready and isinstance(self._backend, SharedConnection):
-            return not self._backend.alive(within=0)
-        return False
+        if not self.ready:
+            return False
+        backend = self.backend
+        return isinstance(backend, SharedConnection) and not backend.alive(within=0)
 
     def begin(self, profile: Profile, *, third_party: bool, log: Callable[[str], None]) -> None:
         """Start to connect, in a thread of its own."""
         self.begun = True
-        self.said = {name: getattr(profile, name) for name in places.CONNECTION_FIELDS}
+        self.said = places.said_of(profile)
         threading.Thread(
             target=self._connect, args=(profile, third_party, log), name="l8s-connect", daemon=True
         ).start()

@@ -46,9 +46,14 @@ def directory() -> Path:
     return files.state_dir() / "multiplex"
 
 
+def said_of(profile: Profile) -> dict[str, Any]:
+    """What a holder says of itself: the fields of the profile that its connection depends on."""
+    return {name: getattr(profile, name) for name in CONNECTION_FIELDS}
+
+
 def connection_of(profile: Profile) -> dict[str, Any]:
     """What of a profile its connection depends on; of the key's path also, whether somebody asked for it."""
-    found = {name: getattr(profile, name) for name in CONNECTION_FIELDS}
+    found = said_of(profile)
     asked = profile.sources.get("ssh_key_path", "default") != "default"
     return found | {"sources": {"ssh_key_path": "the profile"} if asked else {}}
 

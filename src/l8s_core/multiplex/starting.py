@@ -5,6 +5,7 @@ Apart from `l8s_core.multiplex.held`, since a command that finds its holder need
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,8 +16,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from attrs import frozen
+
 from l8s_core import processes
 from l8s_core.errors import L8sError
+from l8s_core.model import Profile
 from l8s_core.multiplex import place as places
 from l8s_core.multiplex.held import PAUSE, STARTING, Unusable, _connected
 from l8s_core.multiplex.place import Place
@@ -57,6 +61,7 @@ def reach(place: Place, profile: str, *, third_party: bool, environ: Mapping[str
 def _start(place: Place, lock: int, *, third_party: bool, environ: Mapping[str, str]) -> None:
     """Start a holder that listens already: its socket is made here, and handed on with the lock."""
     listener = places.listen(place.socket)
+    places.write_state(lock, {})  # an earlier holder's
     log = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     # -P: never from the directory that the person happens to be in, which may be untrusted
     argv = [sys.executable, "-P", "-m", "l8s_core.multiplex.holder", place.name]
@@ -72,7 +77,6 @@ def _start(place: Place, lock: int, *, third_party: bool, environ: Mapping[str, 
             pass_fds=(listener.fileno(), lock),
             start_new_session=True,
         )
-        places.write_state(lock, {"pid": process.pid})
         process.returncode = 0  # it outlives this process, which therefore does not wait for it
     finally:
         os.close(log)
@@ -98,22 +102,44 @@ def ask(place: Place, message: Mapping[str, Any], *, timeout: float = 3.0) -> di
         wire.close()
 
 
-def end(place: Place) -> bool:
-    """End the holder of ``place``, killing it when it does not answer; whether there was one.
+@frozen(kw_only=True)
+class Ended:
+    """A holder that was told to leave; ``gone`` is False while it still serves somebody."""
+
+    server: str
+    profiles: tuple[str, ...]
+    pid: int | None
+    gone: bool
+
+
+def end_all(profile: Profile | None = None) -> tuple[Ended, ...]:
+    """End the holders that serve ``profile``, or all of them; one that does not answer is killed.
 
     Those whom it serves are served to their end, and it leaves then.
     """
+    wanted = None if profile is None else json.loads(json.dumps(places.said_of(profile)))
+    return tuple(ended for place in places.all_places() if (ended := _end(place, wanted)) is not None)
+
+
+def _end(place: Place, wanted: Mapping[str, Any] | None) -> Ended | None:
     if not place.is_held():
         _sweep(place)
-        return False
-    answer = ask(place, {"leave": True})
-    if answer is None:
-        state = place.state()
+        return None
+    state = place.state()
+    connection = state.get("connection") or {}
+    if wanted is not None and connection and connection != wanted:
+        return None
+    if ask(place, {"leave": True}) is None:
         _kill(place, state.get("pid"))
     deadline = time.monotonic() + LEAVING
     while place.is_held() and time.monotonic() < deadline:
         time.sleep(PAUSE)
-    return True
+    return Ended(
+        server=f"{connection.get('remote_user', '?')}@{connection.get('remote_host', '?')}",
+        profiles=tuple(map(str, state.get("profiles", ()))),
+        pid=state.get("pid"),
+        gone=not place.is_held(),
+    )
 
 
 def end_silent(place: Place, connection: socket.socket) -> None:

@@ -84,6 +84,7 @@ class Client:
     def __init__(self, profile: Profile, server: Server, pins: KnownHosts) -> None:
         self.profile = profile
         self.warnings: tuple[str, ...] = ()
+        self.round_trips, self.kept_since = 3, None
         self._server = server
         self._pins = pins
         self.endpoint = Endpoint(
@@ -225,7 +226,7 @@ class Session:
     def profile(self, flag: str | None) -> Profile:
         return self.config.profile(self.choose(flag).name)
 
-    def client(self, profile: Profile) -> Client:
+    def client(self, profile: Profile, *, multiplex: float = 0.0) -> Client:
         return Client(profile, self.server, self.known_hosts)
 
 

@@ -68,6 +68,7 @@ def test_every_value_reaches_the_profile():
         "options": {"deep": [1, {"a": None}]},
         "host_key_checking": False,
         "forward_agent": True,
+        "multiplex": 30.0,
     }
     assert set(settings) == set(config.SETTINGS)
     assert parse(document(settings)).profile("dev") == Profile(name="dev", **settings)
