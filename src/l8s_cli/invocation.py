@@ -6,7 +6,6 @@ Not here: parsing them (`l8s_cli.parsing`), and what a subcommand does with them
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -87,8 +86,6 @@ class Invocation:
         client = self.session.client(profile, multiplex=profile.multiplex)
         try:
             client.open(self.steps() if self.verbose else None)
-            if self.verbose:
-                self._tell_of_connection(client)
             yield client
             if self.verbose and client.round_trips is not None:
                 self.out.note(f"{client.round_trips} round trips to the server")
@@ -97,11 +94,6 @@ class Invocation:
             raise L8sError(f"The connection to the server broke: {error}") from error
         finally:
             client.close()
-
-    def _tell_of_connection(self, client: Client) -> None:
-        if client.kept_since is not None:
-            age = max(0.0, time.time() - client.kept_since)
-            self.out.note(f"connection kept open, {age:.0f} s old (l8s disconnect ends it)")
 
 
 invocation = partial(click.make_pass_decorator, Invocation, ensure=True)()

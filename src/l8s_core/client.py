@@ -222,11 +222,6 @@ class Client:
         backend = self._backend
         return backend.round_trips if isinstance(backend, CountsRoundTrips) else None
 
-    @property
-    def kept_since(self) -> float | None:
-        """When the connection that another process keeps was made (seconds since 1970); None where none is used."""
-        return getattr(self._backend, "since", None) if self._otherwise is not None else None
-
     def close(self) -> None:
         """Close the connection, or leave it to the process that keeps it; closing twice is fine."""
         self._endpoint = None

@@ -75,9 +75,8 @@ class HeldBackend:
         self._wire: Wire | None = None
         self._number = 0
         self._cancelled = False
+        self._since = 0.0
         self.round_trips = 0
-        self.since = 0.0
-        """When the connection was made (time.time())."""
 
     # The connection
 
@@ -96,6 +95,7 @@ class HeldBackend:
         for _ in range(ATTEMPTS):
             connection = self._reach(place)
             wire = Wire(connection)
+            done = len(steps.done)
             try:
                 found = self._greet(wire, place, connection, steps)
             except BaseException:
@@ -103,6 +103,9 @@ class HeldBackend:
                 raise
             if found is not None:
                 self._wire = wire
+                if len(steps.done) == done:  # it was there already
+                    with steps.step("kept connection") as step:
+                        step.detail = f"{max(0.0, time.time() - self._since):.0f} s old"
                 return found
             wire.close()
         raise Unusable("the process that keeps the connection went away again and again")
@@ -150,7 +153,7 @@ class HeldBackend:
                     steps.relay(unpacked(message["step"], Step))
                 elif "connected" in message:
                     self._able(message["able"])
-                    self.since = float(message["since"])
+                    self._since = float(message["since"])
                     return Connected(
                         endpoint=unpacked(message["connected"], Endpoint), warnings=tuple(message["warnings"])
                     )

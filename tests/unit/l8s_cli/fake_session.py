@@ -84,7 +84,7 @@ class Client:
     def __init__(self, profile: Profile, server: Server, pins: KnownHosts) -> None:
         self.profile = profile
         self.warnings: tuple[str, ...] = ()
-        self.round_trips, self.kept_since = 3, None
+        self.round_trips = 3
         self._server = server
         self._pins = pins
         self.endpoint = Endpoint(
