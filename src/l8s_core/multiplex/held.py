@@ -8,6 +8,7 @@ process (`l8s_core.multiplex.holder`), and where it is found (`place`).
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -41,6 +42,9 @@ SILENCE = 10.0
 
 STARTING = 15.0
 """Seconds for the first word of a holder: one that was just started, on a busy machine, has to import itself."""
+
+FIRST_WORD = 2.0
+"""Seconds after which it is looked whether the holder is stopped."""
 
 ATTEMPTS = 4
 """How often a holder that goes away just now is looked for again."""
@@ -143,6 +147,7 @@ class HeldBackend:
         }
         try:
             wire.say({"hello": hello})
+            self._refuse_stopped(place, connection)
             while True:
                 kind, content = wire.receive()
                 if kind != MESSAGE:
@@ -168,6 +173,19 @@ class HeldBackend:
 
             end_silent(place, connection)
             return None
+
+    def _refuse_stopped(self, place: Place, connection: socket.socket) -> None:
+        """Wait for the first word, but not for a process that is stopped (SIGSTOP).
+
+        Raises:
+            WireClosed: it is.
+        """
+        if select.select([connection], [], [], FIRST_WORD)[0]:
+            return
+        from l8s_core.multiplex.starting import is_stopped
+
+        if is_stopped(place, connection):
+            raise WireClosed("it is stopped")
 
     def _able(self, calls: Sequence[str]) -> None:
         for call in calls:

@@ -96,7 +96,9 @@ class Holder:
         while self._guests:
             time.sleep(0.05)
         self._connection.close()
-        places.write_state(self._lock, {})
+        if not self._connection.failed:
+            self._place.log.unlink(missing_ok=True)
+        self._place.lock.unlink(missing_ok=True)
 
     def leave(self, why: str) -> None:
         """End, as soon as those who are served are done."""

@@ -148,11 +148,20 @@ def end_silent(place: Place, connection: socket.socket) -> None:
         _kill(place, places.peer_of(connection).pid)
 
 
+def is_stopped(place: Place, connection: socket.socket) -> bool:
+    """Whether the holder that was connected to is stopped, as by SIGSTOP."""
+    try:
+        pid = places.peer_of(connection).pid
+    except OSError:
+        return False
+    return pid is not None and _process(pid, place).startswith("T")
+
+
 def _kill(place: Place, pid: object) -> None:
     """Kill the process ``pid`` if it is the holder of ``place``, and wait until it is gone."""
     if not isinstance(pid, int) or pid <= 1 or pid == os.getpid() or place.state().get("pid") != pid:
         return
-    if not _is_holder(pid, place):
+    if not _process(pid, place):
         return
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
@@ -161,13 +170,17 @@ def _kill(place: Place, pid: object) -> None:
         time.sleep(PAUSE)
 
 
-def _is_holder(pid: int, place: Place) -> bool:
-    """Whether the process ``pid`` is a holder of that name, by its command line: pids are used again."""
+def _process(pid: int, place: Place) -> str:
+    """The state (ps(1)) of the process ``pid`` if it is a holder of that name, by its command line; else "".
+
+    Pids are used again.
+    """
     try:
-        words = processes.run(["ps", "-o", "args=", "-p", str(pid)], timeout=5).stdout.split()
+        said = processes.run(["ps", "-o", "state=", "-o", "args=", "-p", str(pid)], timeout=5).output
     except L8sError:
-        return False
-    return place.name.encode() in words
+        return ""
+    state, *words = said.split() or [""]
+    return state if place.name in words else ""
 
 
 def _retire_others(place: Place, profile: str) -> None:
