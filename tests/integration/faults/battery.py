@@ -244,6 +244,8 @@ class Battery:
         """Hold the invariant against both machines."""
         for running in self._started:
             assert running.process.returncode is not None, f"{running.argv} was never seen to its end"
+        assert len(self.laptop.holders()) <= 1, "more than one process keeps a connection"
+        self.l8s("disconnect", "--all")
         assert self.other_hosts() == self._before, "another host's ssh configuration changed"
         config = self.laptop.ssh_config.read_text()
         assert config == USERS_CONFIG or config.split("\n", 1)[1] == USERS_CONFIG, f"the user's file changed:\n{config}"
