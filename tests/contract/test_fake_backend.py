@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,6 +12,7 @@ from l8s_core.model import Profile
 from l8s_core.testing import FakeBackend, FakeConfigStore, FakeServer, FakeSSHConfigWriter
 from l8s_core.testing.backend_suite import RemoteBackendContract
 from l8s_core.testing.config_store_suite import ConfigStoreContract
+from l8s_core.testing.kept import keeping
 from l8s_core.testing.ssh_config_writer_suite import SSHConfigWriterContract
 
 PROFILE = Profile(name="dev", remote_host="build.example.com", remote_user="root")
@@ -43,3 +45,22 @@ class TestFakeSSHConfigWriter(SSHConfigWriterContract):
     def make_writer(self) -> Callable[[], SSHConfigWriter]:
         writer = FakeSSHConfigWriter()
         return lambda: writer
+
+
+class TestHeldBackend(RemoteBackendContract):
+    """The fake, kept by a holder in a thread of this process."""
+
+    @pytest.fixture
+    def make_backend(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], RemoteBackend]]:
+        with tempfile.TemporaryDirectory(prefix="lh-", dir="/tmp") as home:  # a socket's path is short
+            monkeypatch.setenv("HOME", home)
+            with keeping(PROFILE, FakeBackend) as kept:
+                yield kept.held
+
+    @pytest.fixture
+    def image(self) -> str:
+        return PROFILE.base_image
+
+    @pytest.fixture
+    def pause(self) -> Callable[[float], None]:
+        return lambda seconds: None

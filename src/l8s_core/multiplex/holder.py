@@ -13,6 +13,7 @@ away, by Ctrl-C or by kill -9, ends what it had running, and nothing else. Not h
 
 from __future__ import annotations
 
+import io
 import os
 import queue
 import select
@@ -21,8 +22,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import IO, Any, cast
 
 import l8s_core
@@ -34,7 +36,7 @@ from l8s_core.model import ContainerRequest, Profile, Step, StreamName
 from l8s_core.multiplex import place as places
 from l8s_core.multiplex.place import Place
 from l8s_core.multiplex.values import packed, packed_error, unpacked
-from l8s_core.multiplex.wire import DATA, ERR, OUT, PROTOCOL, Wire, WireClosed, parse
+from l8s_core.multiplex.wire import CHUNK, DATA, ERR, OUT, PROTOCOL, Wire, WireClosed, parse
 from l8s_core.steps import Steps
 
 FIRST_WORD = 10.0
@@ -59,11 +61,13 @@ CAPABILITIES: dict[str, type] = {"build": ImageBuilder, "run_on_server": ServerC
 class Holder:
     """The keeper of one connection."""
 
-    def __init__(self, place: Place, listener: socket.socket, lock: int, *, third_party: bool) -> None:
+    def __init__(
+        self, place: Place, listener: socket.socket, lock: int, *, make_backend: Callable[[Profile], RemoteBackend]
+    ) -> None:
         self._place = place
         self._listener = listener
         self._lock = lock
-        self._third_party = third_party
+        self._make_backend = make_backend
         self._connection = _Connection()
         self._guests: set[_Guest] = set()
         self._changed = threading.Lock()
@@ -137,11 +141,12 @@ class Holder:
             self.served += 1
             self._idle = float(hello["idle"])
             self._profiles.add(str(hello["name"]))
-            if not self._connection.begun:
+            first = not self._connection.begun
+            if first:
                 profile = Profile(name=str(hello["name"]), container_prefix="x", **hello["connection"])
-                self._connection.begin(profile, third_party=self._third_party, log=self._log)
+                self._connection.begin(profile, self._make_backend, self._log)
         self._note_state()
-        return self._connection.wait(tell)
+        return self._connection.wait(tell, from_the_start=first)
 
     @property
     def backend(self) -> RemoteBackend:
@@ -231,18 +236,22 @@ class _Connection:
         backend = self.backend
         return isinstance(backend, SharedConnection) and not backend.alive(within=0)
 
-    def begin(self, profile: Profile, *, third_party: bool, log: Callable[[str], None]) -> None:
+    def begin(
+        self, profile: Profile, make_backend: Callable[[Profile], RemoteBackend], log: Callable[[str], None]
+    ) -> None:
         """Start to connect, in a thread of its own."""
         self.begun = True
         self.said = places.said_of(profile)
         threading.Thread(
-            target=self._connect, args=(profile, third_party, log), name="l8s-connect", daemon=True
+            target=self._connect, args=(profile, make_backend, log), name="l8s-connect", daemon=True
         ).start()
 
-    def _connect(self, profile: Profile, third_party: bool, log: Callable[[str], None]) -> None:
+    def _connect(
+        self, profile: Profile, make_backend: Callable[[Profile], RemoteBackend], log: Callable[[str], None]
+    ) -> None:
         outcome: Connected | L8sError
         try:
-            self._backend = _backend(profile, third_party=third_party)
+            self._backend = make_backend(profile)
             outcome = connect(self._backend, Steps(self._note), where=profile.remote_host)
             self.ready = True
             log(f"connected to {outcome.endpoint}")
@@ -261,9 +270,9 @@ class _Connection:
             self._steps.append(step)
             self._news.notify_all()
 
-    def wait(self, tell: Callable[[Step], None]) -> Connected | L8sError:
-        """Wait until it is made, telling each step; or why it was not. Who comes later is told no steps."""
-        told = len(self._steps) if self._outcome is not None else 0
+    def wait(self, tell: Callable[[Step], None], *, from_the_start: bool) -> Connected | L8sError:
+        """Wait until it is made, telling each step; or why it was not. Who comes when it is made is told none."""
+        told = len(self._steps) if self._outcome is not None and not from_the_start else 0
         while True:
             with self._news:
                 while len(self._steps) == told and self._outcome is None:
@@ -282,7 +291,8 @@ class _Connection:
                 self._backend.close()
 
 
-def _backend(profile: Profile, *, third_party: bool) -> RemoteBackend:
+def installed_backend(profile: Profile, *, third_party: bool) -> RemoteBackend:
+    """The backend that a plugin has for ``profile``."""
     from l8s_core.options import check_options
     from l8s_core.plugins import PluginHost
 
@@ -291,21 +301,24 @@ def _backend(profile: Profile, *, third_party: bool) -> RemoteBackend:
     return provider.factory(profile)
 
 
-class _Input:
-    """What a command sends into a call, asked for piece by piece: a stream to read, or an iterator of pieces."""
+class _Input(io.RawIOBase):
+    """What a command sends into a call, asked for piece by piece."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._ended = False
-        self._rest = b""
+        self._rest = memoryview(b"")
 
     def arrived(self, piece: bytes | None) -> None:
         """A piece; b"" is the end, and None means that the command is gone."""
         self._pieces.put(piece)
 
-    def read1(self, size: int) -> bytes:
-        """At most ``size`` bytes; b"" at the end.
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Some bytes; 0 at the end.
 
         Raises:
             OSError: the command is gone.
@@ -319,19 +332,11 @@ class _Input:
             if piece is None:
                 raise OSError("the command that sent this is gone")
             self._ended = not piece
-            self._rest = piece
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return piece
-
-    read = read1
-
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := self.read1(sys.maxsize):
-            yield piece
-
-    def everything(self) -> bytes:
-        """All of it."""
-        return b"".join(self)
+            self._rest = memoryview(piece)
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
 
 
 class _Guest:
@@ -501,13 +506,13 @@ class _Call:
     def _exec(self, *, given: str | None, streamed: bool, **arguments: Any) -> Any:
         stdin: bytes | IO[bytes] | None = None
         if given == "bytes":
-            stdin = self._given.everything()
+            stdin = self._given.readall()
         elif given == "stream":
-            stdin = cast(IO[bytes], self._given)
+            stdin = io.BufferedReader(self._given, CHUNK)
         return self._session.exec(stdin=stdin, on_output=self._output if streamed else None, **arguments)
 
     def _upload(self, **arguments: Any) -> None:
-        self._session.upload(archive=self._given.everything(), **arguments)
+        self._session.upload(archive=self._given.readall(), **arguments)
 
     def _download(self, **arguments: Any) -> None:
         chunks = self._session.download(**arguments)
@@ -521,12 +526,12 @@ class _Call:
 
     def _build(self, **arguments: Any) -> str:
         builder = cast(ImageBuilder, self._session)
-        return builder.build(context=self._given.everything(), on_output=self._text, **arguments)
+        return builder.build(context=self._given.readall(), on_output=self._text, **arguments)
 
     def _run_on_server(self, *, streamed: bool, **arguments: Any) -> Any:
         server = cast(ServerCommands, self._session)
         sink = self._output if streamed else None
-        return server.run_on_server(stdin=self._given.everything(), on_output=sink, **arguments)
+        return server.run_on_server(stdin=self._given.readall(), on_output=sink, **arguments)
 
 
 PLAIN = frozenset(
@@ -556,7 +561,7 @@ def main(arguments: list[str]) -> None:
         Place(name),
         socket.socket(fileno=int(listener)),
         int(lock),
-        third_party=third_party == "yes",
+        make_backend=partial(installed_backend, third_party=third_party == "yes"),
     )
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: holder.leave("SIGTERM"))

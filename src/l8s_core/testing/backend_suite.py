@@ -25,12 +25,19 @@ import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from attrs import evolve
 
-from l8s_core.contracts import ImageBuilder, RemoteBackend, ServerCommands
+from l8s_core.contracts import (
+    CountsRoundTrips,
+    ImageBuilder,
+    RemoteBackend,
+    ServerCommands,
+    SharedConnection,
+)
 from l8s_core.errors import (
     BackendError,
     ContainerExists,
@@ -540,3 +547,44 @@ class RemoteBackendContract:
         )
         assert result.exit_code == 0
         assert (result.stdout_bytes, set(said)) == (b"in \x00 out", {"stdout"})
+
+    # Sharing a connection
+
+    @pytest.fixture
+    def shared(self, backend: RemoteBackend) -> SharedConnection:
+        """The backend, if its connection can be shared."""
+        if not isinstance(backend, SharedConnection):
+            pytest.skip("this backend's connection cannot be shared")
+        assert backend.alive(within=5.0)
+        return backend
+
+    def test_a_session_is_open_and_leads_to_the_same_place(
+        self, shared: SharedConnection, backend: RemoteBackend, running: str
+    ) -> None:
+        session = shared.session()
+        try:
+            assert isinstance(session.open(Steps()), Endpoint)
+            assert session.inspect(running).id == backend.inspect(running).id
+        finally:
+            session.close()
+        assert shared.alive(within=5.0)
+        assert backend.inspect(running).running
+
+    def test_sessions_are_used_side_by_side(self, shared: SharedConnection, running: str) -> None:
+        sessions = [shared.session() for _ in range(4)]
+        try:
+            with ThreadPoolExecutor(len(sessions)) as pool:
+                scripts = [["/bin/sh", "-c", f"printf {number}"] for number in range(len(sessions))]
+                results = pool.map(lambda session, argv: session.exec(running, argv), sessions, scripts)
+                assert [result.stdout for result in results] == ["0", "1", "2", "3"]
+        finally:
+            for session in sessions:
+                session.close()
+
+    def test_round_trips_are_counted(self, backend: RemoteBackend) -> None:
+        if not isinstance(backend, CountsRoundTrips):
+            pytest.skip("this backend does not count its round trips")
+        backend.list({})
+        before = backend.round_trips
+        backend.list({})
+        assert backend.round_trips == before + 1

@@ -78,6 +78,8 @@ class ExecCall:
     env: Mapping[str, str]
     stdin: bytes
     timeout: float | None
+    backend: FakeBackend = field(repr=False)
+    """What it was run on; a `FakeSession` has ``interrupted``."""
 
 
 @define
@@ -89,7 +91,7 @@ class _Fault:
 
 
 class FakeBackend:
-    """A `RemoteBackend` and `ImageBuilder` on a `FakeServer`.
+    """A `RemoteBackend`, `ImageBuilder`, `ServerCommands` and `SharedConnection` on a `FakeServer`.
 
     Without ``server`` it gets one of its own, which has the profile's image. ``calls`` lists what was called.
     """
@@ -267,6 +269,7 @@ class FakeBackend:
             env=dict(env or {}),
             stdin=given,
             timeout=timeout,
+            backend=self,
         )
         with self._call("exec", name=name, argv=command.argv, user=user, workdir=workdir):
             if self.server.container(name).state != "running":
@@ -295,6 +298,22 @@ class FakeBackend:
         """See `RemoteBackend.close`."""
         self.calls.append(Call(method="close"))
         self.opened = False
+
+    # SharedConnection
+
+    @property
+    def round_trips(self) -> int:
+        """See `CountsRoundTrips`: one for each call."""
+        return len(self.calls)
+
+    def session(self) -> FakeSession:
+        """See `SharedConnection.session`."""
+        return FakeSession(self)
+
+    def alive(self, *, within: float) -> bool:
+        """See `SharedConnection.alive`: until it is closed."""
+        del within
+        return self.opened
 
     # ServerCommands
 
@@ -416,6 +435,25 @@ def _instructions(context: bytes, containerfile: str) -> Sequence[str]:
         raise BackendError(f"The build failed: no {containerfile} in the context") from error
     lines = text.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+class FakeSession(FakeBackend):
+    """One caller's face of a `FakeBackend`; see `BackendSession`. Faults, handlers and observers are those of all."""
+
+    def __init__(self, owner: FakeBackend) -> None:
+        self.__dict__.update(owner.__dict__)
+        self.calls = []
+        self.interrupted = threading.Event()
+        """Set by `interrupt`: for handlers that wait for it."""
+
+    def open(self, steps: Steps) -> Endpoint:
+        """See `BackendSession`; it is open already."""
+        del steps
+        return super().open(Steps())
+
+    def interrupt(self) -> None:
+        """See `BackendSession.interrupt`: a handler that waits for ``interrupted`` is to raise KeyboardInterrupt."""
+        self.interrupted.set()
 
 
 class FakeConfigStore:
