@@ -64,7 +64,8 @@ def report(error: BaseException, *, profile: str | None = None) -> Report:
         return Report(
             type="UsageError",
             exit_code=error.exit_code if isinstance(error, click.UsageError) else 2,
-            message=error.format_message(),
+            # One sentence of click's; where it quotes a word as it is, a line break in that must not become one here.
+            message=error.format_message().replace("\n", "\\n"),
             hints=_usage_hints(error),
             docs=f"{ERRORS_PAGE}#usageerror",
         )
