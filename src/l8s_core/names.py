@@ -505,6 +505,8 @@ def _scp_like(text: str, examples: tuple[str, ...]) -> Repository:
     authority, colon, path = text.partition(":")
     if not colon or "/" in authority:
         _refuse("repository", text, "a path on this laptop cannot be cloned on the server", *examples)
+    if "\\" in text:
+        _refuse("repository", text, r"\ has no place in it", *examples)
     if "[" in authority:
         _refuse("repository", text, "an IPv6 address needs the long form", "Write ssh://git@[2001:db8::1]/app.git")
     user, at, address = authority.rpartition("@")

@@ -23,7 +23,7 @@ from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 import pluggy
 from attrs import define, evolve, field, frozen
 
-from l8s_core import hookspecs
+from l8s_core import hookspecs, names
 from l8s_core.errors import OperationVetoed, PluginError
 from l8s_core.hookspecs import PROJECT_NAME
 from l8s_core.model import Operation, Outcome, Profile
