@@ -109,10 +109,11 @@ class Session:
         """A client for a profile, not connected yet.
 
         Raises:
-            PluginError: no plugin has the profile's backend, or its ssh-config writer.
+            PluginError: no plugin has the profile's backend, or the ssh-config writer that was asked for.
             ConfigError: the profile's ``options`` are not the backend's.
         """
-        self.ssh_config_writer(profile)  # needed late, in a create that must not fail there for a name
+        if _place(profile, "ssh_config_writer"):
+            self.ssh_config_writer(profile)  # used late, in a create that must not fail there for a name
         return Client(self, profile, self._backend(profile))
 
     def ssh_config_writer(self, profile: Profile) -> SSHConfigWriter:

@@ -417,9 +417,24 @@ def repository(value: object) -> Repository:
     happens in the container), remote helpers (``ext::`` runs commands, gitremote-helpers(7)) and ``git://``
     (nothing proves who answers).
     """
+    try:
+        return _repository(value)
+    except InvalidValue as error:
+        if error.message.startswith("repository "):
+            raise
+        # its host, port or user; a person looks for the whole of it
+        raise InvalidValue(f"repository {shown(_hidden(value))}: {error.message}", hints=error.hints) from error
+
+
+def _hidden(value: object) -> object:
+    """A URL as it may be shown."""
+    return _USERINFO.sub("***@", value) if isinstance(value, str) else value
+
+
+def _repository(value: object) -> Repository:
     what = "repository"
     examples = ("Write https://git.example.com/app.git or git@git.example.com:app.git",)
-    hidden = _USERINFO.sub("***@", value) if isinstance(value, str) else value
+    hidden = _hidden(value)
     if isinstance(value, str) and (not value.isprintable() or " " in value):
         _refuse(what, hidden, "it has white space or a control character in it", *examples)
     _text(what, hidden, 2048, *examples)
@@ -648,7 +663,11 @@ def environment_argument(value: object) -> tuple[str, str]:
     key, equals, rest = value.partition("=")
     if not equals:
         _refuse("environment variable", value, "it must be KEY=VALUE", "Write DEBUG=1")
-    return environment_name(key), argument(rest)
+    name = environment_name(key)
+    try:
+        return name, argument(rest)
+    except InvalidValue as error:
+        raise InvalidValue(f"environment variable {name}: {error.message}", hints=error.hints) from error
 
 
 # Terminals and shells

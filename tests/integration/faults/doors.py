@@ -10,6 +10,7 @@ and every program that it starts, be it by a library. Not here: what is right (`
 from __future__ import annotations
 
 import base64
+import gc
 import importlib
 import json
 import os
@@ -66,6 +67,7 @@ def entry_point() -> Callable[[], object]:
         importlib.import_module(f"l8s_cli.commands.{module.name}")
     for name in ("ruamel.yaml", "cattrs", "fabric", "podman", "l8s_core.client", "l8s_yaml.store"):
         importlib.import_module(name)
+    gc.freeze()  # else each fork's collector copies all of it: https://docs.python.org/3/library/gc.html#gc.freeze
     return run
 
 

@@ -65,7 +65,7 @@ def valued(key: str, value: str, words: str = "") -> HostileFile:
 
 SIZE = (
     HostileFile(
-        name="one byte too long", data=(SERVER + "#" * (65_537 - len(SERVER))).encode(), words="65537 bytes", line=None
+        name="a little too long", data=(SERVER + "#" * 65_536).encode(), words="at most 65536 are read", line=None
     ),
     HostileFile(name="a megabyte", data=SERVER.encode() + b"# " + b"x" * 2**20, words="bytes", line=None),
     HostileFile(name="a megabyte of keys", data=b"".join(b"k%d: 1\n" % number for number in range(90_000)), line=None),
@@ -170,7 +170,7 @@ BYTES = (
 )
 
 SYNTAX = (
-    added("a quote without end", "base_image: 'a\n", "", line=5),
+    added("a quote without end", "base_image: 'a\n", "unexpected end"),
     added("a bracket without end", "labels: {team: blue\n", "", line=5),
     added("an indented key", "  labels: {}\n", ""),
     added("a colon too many", "base_image: a: b\n", ""),
@@ -212,7 +212,7 @@ HOSTS = (
         "/run/podman.sock",
     ),
     *('"\u0430.example"', '"a\u200b.example"', '"\u202eelpmaxe"', "[a.example]", "{a: b}", "22", "~", "1.5", "true"),
-    *("2001:db8::1::", f'"{"a" * 300}"', "~root", "|\n  a.example"),
+    *('"2001:db8::1::"', f'"{"a" * 300}"', "~root", "|\n  a.example"),
 )
 USERS = (
     '"-oProxyCommand=id"',
@@ -356,7 +356,5 @@ NAMES = (
     ),
 )
 
-FILES = (
-    *(*SIZE, *DEPTH, *TWICE, *REFERENCES, *TAGS, *STREAMS, *BYTES, *SYNTAX, *UNKNOWN),
-    *(*VALUES, *USED, *NAMES),
-)
+MADE_WITH_CARE = (*SIZE, *DEPTH, *TWICE, *REFERENCES, *TAGS, *STREAMS, *BYTES, *SYNTAX, *UNKNOWN, *USED)
+FILES = (*MADE_WITH_CARE, *VALUES, *NAMES)

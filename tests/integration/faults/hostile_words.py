@@ -103,6 +103,11 @@ class Place:
     variable: str = ""
     """The word is the value of this environment variable instead."""
 
+    def typed(self, word: str) -> str:
+        """The whole value of the option or argument that ``word`` is put into."""
+        part = next((part for part in self.argv if "{}" in part), "{}")
+        return part.removeprefix(f"{self.named}=").replace("{}", word)
+
     @property
     def is_ours(self) -> bool:
         """Whether l8s words the refusal, and not click."""

@@ -21,7 +21,7 @@ import pytest
 from attrs import define, field
 from battery import SEED_VARIABLE, full
 from doors import Answer, Knock
-from hostile_files import FILES, GOOD_FILES, HOST
+from hostile_files import FILES, GOOD_FILES, HOST, MADE_WITH_CARE, NAMES, VALUES
 from hostile_words import ANYWHERE, COMMANDS, CONFIGURED, PLACES, STRAY, Place
 from lab import Laptop, Server
 from wire import PORT, answering
@@ -29,7 +29,10 @@ from wire import PORT, answering
 from l8s_core import names
 
 CONFIG = ".l8s/config.yaml"
-AT_LEAST = 8
+AT_LEAST = 6
+"""How many words each place gets in a quick run."""
+BATCH = 500
+"""How many command lines one process runs."""
 DRAWN = 4
 """How many of the refusals are repeated with the real command."""
 
@@ -53,8 +56,11 @@ class House:
 
     def run(self, knocks: list[Knock]) -> list[Answer]:
         doors = Path(__file__).with_name("doors.py")
-        ran = self.laptop.run("python", doors, input=json.dumps(knocks), cwd=self.laptop.home, timeout=100)
-        answers: list[Answer] = json.loads(ran.stdout)
+        answers: list[Answer] = []
+        for first in range(0, len(knocks), BATCH):
+            some = knocks[first : first + BATCH]
+            ran = self.laptop.run("python", doors, input=json.dumps(some), cwd=self.laptop.home, timeout=100)
+            answers += json.loads(ran.stdout)
         assert len(answers) == len(knocks)
         return answers
 
@@ -173,6 +179,7 @@ def test_the_name_server_and_the_agent_are_heard_too(house: House) -> None:
     assert any(house.laptop.env["SSH_AUTH_SOCK"] in event for event in named[1]["events"])
 
 
+@pytest.mark.timeout(600)
 @BY_PODMAN_5
 def test_hostile_words(house: House) -> None:
     cases = drawn_words()
@@ -193,10 +200,10 @@ def names_the_word(place: Place, word: str, said: str) -> None:
     """The first line has the place and what was found there, made visible."""
     first = said.partition("\n")[0]
     assert first.startswith(f"Error: {place.named}")
-    if place.is_ours and word in ANYWHERE.values() and not (word == ANYWHERE["a query"] and "=" in place.good):
-        assert names.shown(word) in first
+    if place.is_ours and word in ANYWHERE.values() and not ("=" in word and "=" in place.good):
+        assert names.shown(place.typed(word)) in first
     else:
-        parts = re.findall(r"[A-Za-z0-9]+", word)
+        parts = re.findall(r"[A-Za-z0-9]+", word.partition("=")[0])
         assert any(part[:40] in first for part in parts) or not parts
 
 
@@ -222,6 +229,9 @@ def test_the_command_itself_says_the_same(house: House) -> None:
 # Files
 
 
+WRITING = ["profile", "add", "fresh", "--host=h.example"]
+
+
 def test_every_file_has_a_name_of_its_own_and_there_are_enough() -> None:
     assert len(FILES) >= 100
     assert len({file.data for file in FILES}) == len(FILES)
@@ -236,11 +246,15 @@ def test_a_file_that_is_in_order_leads_to_the_trap(house: House) -> None:
     assert house.connections >= len(GOOD_FILES)
 
 
+@pytest.mark.timeout(600)
 @BY_PODMAN_4
 def test_hostile_files(house: House) -> None:
-    """Read by a command that would connect, and by one that would write."""
-    commands = (["list"], ["profile", "add", "fresh", "--host=h.example"])
-    cases = [(file, command) for file in FILES for command in commands if not (file.only_used and command != ["list"])]
+    """Read by a command that would connect, and some by one that would write."""
+    draw = random.Random(os.environ[SEED_VARIABLE])
+    files = FILES if full() else (*MADE_WITH_CARE, *draw.sample((*VALUES, *NAMES), 60))
+    written = [file for file in files if not file.only_used]
+    cases = [(file, ["list"]) for file in files]
+    cases += [(file, WRITING) for file in (written if full() else draw.sample(written, 30))]
     answers = house.run(
         [house.knock(argv, config=file.data.replace(HOST, house.host.encode())) for file, argv in cases]
     )
