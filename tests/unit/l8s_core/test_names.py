@@ -102,7 +102,7 @@ REFUSED = [
     *((names.fingerprint, text) for text in ("", "MD5:aa:bb", "SHA256:x", "SHA256:" + "a" * 44, "SHA256:" + "=" * 43)),
     *((names.host_key_alias, text) for text in ("a,b", "*", "!a", "a b", "@revoked", "|1|x")),
     *((names.environment_name, text) for text in ("", "1A", "A-B", "A=B", "A B")),
-    *((names.container_account, text) for text in ("", "-u", "a b", ":root", "root:", "a:b:c", "a:-b", "a;b", "\u00f6")),
+    *((names.container_account, text) for text in ("", "-u", "a b", ":root", "root:", "a:b:c", "a;b", "\u00f6")),
     *((names.container_directory, text) for text in ("", "a", "./a", "~", "-a", "/a\nb", "/a\u202e", "/" + "a" * 4096)),
     *((names.seconds, text) for text in (
         "", "0", "0.0", "-1", "nan", "inf", "1e3", "1_0", "\u0665", ".5", "5.", "5s", "1" * 8)),
