@@ -46,6 +46,8 @@ def has_include(data: bytes, spellings: Collection[bytes]) -> bool:
 def host_line(data: bytes, alias: str) -> int | None:
     """The line, counted from 1, that begins an entry for exactly this alias (patterns do not count)."""
     wanted = alias.encode("utf-8", "surrogateescape")
+    if wanted not in data:  # as good as always, and a file may have ten thousand hosts
+        return None
     for keyword, words, number in _directives(data):
         if keyword == b"host" and wanted in words:
             return number
