@@ -116,7 +116,8 @@ def update(path: Path, change: Callable[[bytes | None], bytes | None], *, limit:
     `locked` keeps other l8s processes away, and nobody else: an editor, a script, ``ssh-keygen -R`` know nothing of
     it. When the file is no longer what ``change`` was given, nothing is written and it is asked again; what another
     program appends in the very moment of the exchange is appended to the new file. (Left is a program that keeps
-    the old file open for longer than this call takes, and writes then. No exchange of files can see that.)
+    the old file open for longer than this call takes, and writes then; and one that replaces the file in the
+    microseconds between the last look and the exchange.)
 
     Otherwise as `write_atomic`.
 
