@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import stat
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +22,9 @@ from l8s_core.errors import FileBusy, LocalFileError
 
 UPDATE_ATTEMPTS = 20
 """How often `update` begins anew because of another program; each takes as long as the disk needs for one write."""
+
+LATE_WRITERS = 2.0
+"""Seconds that `update` waits for programs that have the old file open for writing."""
 
 
 def state_dir() -> Path:
@@ -114,9 +120,9 @@ def update(path: Path, change: Callable[[bytes | None], bytes | None], *, limit:
     """Make a file's content what ``change`` makes of it; when that is the same (or None), the file is not touched.
 
     `locked` keeps other l8s processes away, and nobody else: an editor, a script, ``ssh-keygen -R`` know nothing of
-    it. When the file is no longer what ``change`` was given, nothing is written and it is asked again; what another
-    program appends in the very moment of the exchange is appended to the new file. (Left is a program that keeps
-    the old file open for longer than this call takes, and writes then; and one that replaces the file in the
+    it. When the file is no longer what ``change`` was given, nothing is written and it is asked again; what a program
+    appends that had it open at the moment of the exchange is appended to the new file. (Left is one that keeps it
+    open for longer than `LATE_WRITERS`, or on a system without leases at all; and one that replaces the file in the
     microseconds between the last look and the exchange.)
 
     Otherwise as `write_atomic`.
@@ -206,11 +212,31 @@ def _exchanged(target: Path, before: bytes | None, after: bytes, mode: int) -> b
         temporary.replace(target)
         _sync_directory(target.parent)
         if old is not None and before is not None:
+            _wait_for_writers(old)
             late = _all_of(old)
             if len(late) > len(before) and late.startswith(before):
                 with target.open("ab", buffering=0) as file:
                     file.write(late[len(before) :])
     return True
+
+
+def _wait_for_writers(descriptor: int) -> None:
+    """Wait until nobody has a replaced file open for writing, where the system can tell.
+
+    A read lease is refused while somebody has (fcntl(2), F_SETLEASE). Nobody can open a file without a name any
+    more, and so nothing ever breaks the lease, which would send us a signal.
+    """
+    deadline = time.monotonic() + LATE_WRITERS
+    while sys.platform == "linux" and os.fstat(descriptor).st_nlink == 0:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            if error.errno != errno.EAGAIN or time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
+        else:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            return
 
 
 def _all_of(descriptor: int) -> bytes:

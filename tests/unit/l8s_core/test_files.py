@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import resource
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.synchronize import Event
@@ -245,11 +247,46 @@ class TestUpdate:
             def late(self: Path, target: Path) -> Path:
                 replaced = replace(self, target)
                 theirs.write(b"late\n")
+                theirs.close()
                 return replaced
 
             monkeypatch.setattr(Path, "replace", late)
             files.update(home / "x", lambda data: b"ours\n" + (data or b""), limit=100)
         assert (home / "x").read_bytes() == b"ours\nold\nlate\n"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether somebody has a file open")
+    def test_a_program_that_has_it_open_is_waited_for(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(files, "LATE_WRITERS", 60.0)
+        path = home / "x"
+        path.write_bytes(b"old\n")
+        looked, waiting = fcntl.fcntl, threading.Event()
+
+        def look(descriptor: int, command: int, argument: int) -> int:
+            waiting.set()
+            return looked(descriptor, command, argument)
+
+        monkeypatch.setattr(fcntl, "fcntl", look)
+        theirs = path.open("ab", buffering=0)
+
+        def late() -> None:
+            assert waiting.wait(60)
+            assert path.read_bytes() == b"ours\nold\n"
+            theirs.write(b"late\n")
+            theirs.close()
+
+        program = threading.Thread(target=late)
+        program.start()
+        files.update(path, lambda data: b"ours\n" + (data or b""), limit=100)
+        program.join()
+        assert path.read_bytes() == b"ours\nold\nlate\n"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether somebody has a file open")
+    def test_and_not_for_ever(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(files, "LATE_WRITERS", 0.05)
+        (home / "x").write_bytes(b"old\n")
+        with (home / "x").open("ab"):
+            files.update(home / "x", lambda data: b"new\n", limit=100)
+        assert (home / "x").read_bytes() == b"new\n"
 
     def test_a_program_that_never_rests_is_named(self, home: Path) -> None:
         (home / "x").write_bytes(b"")
