@@ -169,6 +169,32 @@ def test_a_history_of_profile_edits_keeps_comments_and_stays_readable(
         assert comment_lines(text) == first
 
 
+@st.composite
+def profile_files(draw: st.DrawFn) -> str:
+    """A config file with several profiles and comments anywhere, with either line end, and perhaps none at the end."""
+    wanted = {
+        # without it the second profile makes the first one active, and that stays
+        "active_profile": "dev",
+        **draw(st.fixed_dictionaries({}, optional={"forward_agent": st.booleans(), "container_user": st.just("dev")})),
+        "profiles": draw(st.fixed_dictionaries({"dev": settings_}, optional={"staging": settings_, "prod": settings_})),
+    }
+    strewn: list[str] = []
+    for line in writing.rewrite("", wanted, LOCATION).splitlines():
+        strewn += [*draw(st.lists(comments, max_size=2)), line + draw(st.sampled_from(["", "", " # end", "  "]))]
+    ending = draw(st.sampled_from(["\n", "\n", "\r\n"]))
+    strewn += draw(st.lists(comments, max_size=2))
+    return ending.join(strewn) + draw(st.sampled_from([ending, ""]))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(profile_files(), settings_)
+def test_adding_a_profile_and_removing_it_is_the_identity(text: str, given_settings: dict[str, object]) -> None:
+    added = writing.rewrite(text, config.with_profile(load(text), "new", given_settings), LOCATION)
+    lines = iter(added.splitlines())
+    assert all(line in lines for line in text.splitlines()), "only lines are added"
+    assert writing.rewrite(added, config.without_profile(load(added), "new"), LOCATION) == text
+
+
 @quick
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(b"a: \xff")
