@@ -44,11 +44,12 @@ texts = st.one_of(
     strategies.branches(),
     strategies.container_names(),
 )
-quick = settings(max_examples=100, deadline=None)
+some = settings(max_examples=settings().max_examples // 3)
+"""For tests that start a process, and for those that run once for each of many functions."""
 
 
 @pytest.mark.parametrize("check", WORDS, ids=lambda check: check.__name__)
-@settings(max_examples=60, deadline=None)
+@some
 @given(text=texts)
 def test_an_accepted_word_is_safe_anywhere(check, text):
     try:
@@ -64,7 +65,6 @@ def test_an_accepted_word_is_safe_anywhere(check, text):
         assert not set(result) & set("'\"$`;&|<>()\\*?!#,")
 
 
-@quick
 @given(texts)
 def test_an_accepted_path_or_value_has_no_control_character(text):
     for check in (names.local_path, names.label_value):
@@ -90,7 +90,7 @@ anything = st.one_of(
 @pytest.mark.parametrize(
     "check", [*WORDS, *NUMBERS, names.repository, names.labels, names.label_argument], ids=lambda c: c.__name__
 )
-@settings(max_examples=40, deadline=None)
+@some
 @given(value=anything)
 def test_nothing_but_a_refusal_is_raised(check, value):
     try:
@@ -100,7 +100,6 @@ def test_nothing_but_a_refusal_is_raised(check, value):
         assert all(hint.isprintable() for hint in error.hints)
 
 
-@quick
 @given(strategies.repositories() | texts | texts.map("https://{}".format) | texts.map("ssh://{}".format))
 def test_an_accepted_repository_is_safe_for_git(text):
     try:
@@ -120,7 +119,6 @@ def test_an_accepted_repository_is_safe_for_git(text):
         assert part is None or part.isprintable()
 
 
-@quick
 @given(st.text())
 def test_printable_is_printable_and_leaves_printable_text_alone(text):
     result = names.printable(text)
@@ -129,7 +127,7 @@ def test_printable_is_printable_and_leaves_printable_text_alone(text):
     assert names.printable_lines(text).replace("\n", "").replace("\t", "").isprintable()
 
 
-@settings(max_examples=40, deadline=None)
+@some
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20), min_size=1, max_size=6

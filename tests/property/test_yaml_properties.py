@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from l8s_core import config
 from l8s_core.errors import ConfigError
 from l8s_yaml import reading, writing
 
-EXAMPLES = 50
 LOCATION = "~/.l8s/config.yaml"
-quick = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 keys = st.sampled_from(
@@ -95,13 +93,11 @@ def comment_lines(text: str) -> list[str]:
     return sorted(line.strip() for line in text.splitlines() if line.lstrip().startswith("#"))
 
 
-@quick
 @given(data)
 def test_what_was_written_is_read(wanted: dict[str, object]) -> None:
     assert writing.same(load(writing.rewrite("", wanted, LOCATION)), wanted)
 
 
-@quick
 @given(files(), data)
 def test_an_edit_does_what_it_says_and_keeps_every_comment(
     file: tuple[str, dict[str, object]], wanted: dict[str, object]
@@ -116,7 +112,6 @@ def test_an_edit_does_what_it_says_and_keeps_every_comment(
         assert len(comment_lines(after)) >= len(comment_lines(text))
 
 
-@quick
 @given(files())
 def test_an_edit_that_changes_nothing_gives_the_same_text(file: tuple[str, dict[str, object]]) -> None:
     text, before = file
@@ -143,7 +138,6 @@ edits = st.lists(
 )
 
 
-@quick
 @given(settings_, st.lists(comments, min_size=2, max_size=8), edits)
 def test_a_history_of_profile_edits_keeps_comments_and_stays_readable(
     flat: dict[str, object], notes: list[str], history: list[tuple[str, str, dict[str, object] | None]]
@@ -169,7 +163,6 @@ def test_a_history_of_profile_edits_keeps_comments_and_stays_readable(
         assert comment_lines(text) == first
 
 
-@quick
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(b"a: \xff")
 @example(b"\xef\xbb\xbfa: 1")
@@ -231,7 +224,7 @@ yaml_soup = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=4 * EXAMPLES, deadline=None)
+@settings(max_examples=4 * settings().max_examples)  # most of it is refused
 @given(yaml_soup)
 def test_anything_like_yaml_is_read_or_refused_and_can_be_changed_or_is_left_alone(text: str) -> None:
     try:
