@@ -1,7 +1,7 @@
 """For every test: the environment is nobody's, and what a run made is taken down at its end.
 
-Hypothesis has two profiles here: ``fast``, and ``long`` for ``./scripts/test --full``. Property tests take their number of
-examples from them, or a share of it where one example takes long.
+Hypothesis has two profiles here: ``fast``, and ``long`` for ``./scripts/test --full``. Property tests take their number
+of examples from them, or a share of it where one example takes long.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FOREIGN_VARIABLES = (
 )
 
 
-FAST, LONG = 60, 2500
+FAST, LONG = 100, 2500
 """Examples of a property test. The fast part takes less than 30 s with two workers, the long one about 12 minutes."""
 
 LONG_TIMEOUT = 3600
@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _load_profile(name: str) -> None:
-    """Each run draws anew; a failure prints the blob (``@reproduce_failure``) that repeats it, for there is no database."""
+    """Each run draws anew. A failure prints the blob (``@reproduce_failure``) that repeats it; no database does."""
     # hypothesis would keep its tables in the tree
     hypothesis.configuration.set_hypothesis_home_dir(lab.Run.current().directory / "hypothesis")
     # a busy machine is no reason to fail
