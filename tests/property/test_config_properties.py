@@ -36,13 +36,17 @@ junk = st.recursive(
 )
 keys = st.sampled_from([*config.SETTINGS, "profiles", "active_profile", "top", "remote_hots"]) | st.text(max_size=5)
 
+whole = servers | st.builds(lambda top, named: {**top, "profiles": named}, defaults, profiles)
+nearly = st.builds(lambda data, key, value: {**data, key: value}, whole, keys, junk)
+"""A good file, but for one key: of random mappings hardly one is good enough to be read at all."""
+
 
 def parse(data: object, plugins: tuple[tuple[str, Profile], ...] = ()) -> config.Config:
     assert isinstance(data, dict)
     return config.parse(ConfigDocument(location="the file", exists=True, data=data), plugins)
 
 
-@given(st.dictionaries(keys, junk, max_size=5))
+@given(whole | nearly | st.dictionaries(keys, junk, max_size=5))
 def test_any_mapping_is_read_or_refused_with_places(data: dict[str, object]) -> None:
     try:
         found = parse(data)

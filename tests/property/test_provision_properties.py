@@ -43,8 +43,10 @@ def test_the_port_is_the_lowest_free_one_from_the_start(start: int, used: frozen
     assert used.issuperset(range(start, port))
 
 
-@given(profiles(), profiles(), labels())
-def test_what_is_ours_is_told_by_the_prefix(profile: Profile, other: Profile, own: dict[str, str]) -> None:
+@given(profiles(), profiles(), st.booleans(), labels())
+def test_what_is_ours_is_told_by_the_prefix(profile: Profile, other: Profile, alike: bool, own: dict[str, str]) -> None:
+    if alike:  # two profiles for one prefix, as of two people
+        other = evolve(other, container_prefix=profile.container_prefix)
     made = {**own, **layout.own_labels(profile)}
     assert layout.is_ours(made, profile)
     assert layout.is_ours(made, other) == (other.container_prefix == profile.container_prefix)
