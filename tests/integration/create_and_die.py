@@ -1,4 +1,8 @@
-"""Create a container and send this very process a signal at a step: create_and_die.py NAME SIGNAL STEP STATE."""
+"""Run a command and send this very process a signal at a step: create_and_die.py NAME SIGNAL STEP STATE [VERB [keep]].
+
+VERB is create unless it is given: remove (with "keep" the volumes stay), sync, start, stop or restart. The last three
+have no steps, and count as one step of their own name.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,26 @@ import sys
 import l8s_core as l8s
 
 
-def main(name: str, number: int, wanted: str, state: str) -> int:
-    def watch(step: l8s.Step) -> None:
-        if (step.name, step.state) == (wanted, state):
+def main(name: str, number: int, wanted: str, state: str, verb: str, keep: bool) -> int:
+    def reached(step: str, now: str) -> None:
+        if (step, now) == (wanted, state):
             os.kill(os.getpid(), number)
+
+    def watch(step: l8s.Step) -> None:
+        reached(step.name, step.state)
 
     try:
         with l8s.connect() as client:
-            client.create(l8s.ContainerSpec(name=name), on_step=watch)
+            if verb == "create":
+                client.create(l8s.ContainerSpec(name=name), on_step=watch)
+            elif verb == "remove":
+                client.remove(name, keep_volumes=keep, on_step=watch)
+            elif verb == "sync":
+                client.sync(on_step=watch)
+            else:
+                reached(verb, "started")
+                {"start": client.start, "stop": client.stop, "restart": client.restart}[verb](name)
+                reached(verb, "done")
     except l8s.L8sError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -23,4 +39,5 @@ def main(name: str, number: int, wanted: str, state: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4]))
+    name, number, step, state, *rest = sys.argv[1:]
+    sys.exit(main(name, int(number), step, state, rest[0] if rest else "create", keep="keep" in rest[1:]))
