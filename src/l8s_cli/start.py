@@ -23,4 +23,8 @@ def run() -> None:
     from l8s_cli.main import cli
 
     signal.signal(signal.SIGINT, before)
-    cli()
+    try:
+        cli()
+    finally:
+        # All is done and said. What is left is Python's own end, and that would die of the signal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
-from textwrap import dedent
 
 import pytest
+
+from l8s_cli import main, start
 
 SCRIPT = """
 import os, signal, sys
@@ -26,19 +28,19 @@ run()
 
 @pytest.mark.parametrize(("before", "code"), [("default_int_handler", 130), ("SIG_IGN", 0)])
 def test_an_interrupt_ends_it_quietly_unless_it_is_ignored(before: str, code: int) -> None:
-    script = dedent(SCRIPT.format(before=before))
+    script = SCRIPT.format(before=before)
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30)
     assert ran.returncode == code
     assert ran.stderr == ("\nError: Interrupted.\n" if code else "")
 
 
-def test_afterwards_an_interrupt_is_the_commands_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    import signal
-
-    from l8s_cli import main, start
-
-    seen = []
-    monkeypatch.setattr(main, "cli", lambda: seen.append(signal.getsignal(signal.SIGINT)))
+def test_the_command_has_its_own_way_with_interrupts_and_its_end_ignores_them(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGINT)
-    start.run()
-    assert seen == [before] == [signal.getsignal(signal.SIGINT)]
+    seen: list[object] = []
+    monkeypatch.setattr(main, "cli", lambda: seen.append(signal.getsignal(signal.SIGINT)))
+    try:
+        start.run()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [before]
