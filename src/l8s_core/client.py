@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from l8s_core import images, layout, names, policy, provision, removal
 from l8s_core.config import Choice, Config, choose, parse
-from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, ServerCommands, SSHConfigWriter
+from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, ServerClock, ServerCommands, SSHConfigWriter
 from l8s_core.errors import BackendError, ContainerNotFound, InvalidValue, L8sError, UnsupportedOperation
 from l8s_core.known_hosts import KnownHosts
 from l8s_core.model import (
@@ -384,6 +385,14 @@ class Client:
             if not isinstance(self._backend, ServerCommands):
                 raise UnsupportedOperation(f"The backend {self.profile.backend} runs no commands on the server itself.")
             return self._backend.run_on_server(argv, stdin=stdin, timeout=timeout, on_output=on_output)
+
+    def server_time(self) -> datetime:
+        """The time by the server's clock, as far as its last answer told it, else this machine's. Asks nothing.
+
+        An age is the difference to this: both clocks may be wrong, and by different amounts.
+        """
+        told = self._backend.server_time() if isinstance(self._backend, ServerClock) else None
+        return told or datetime.now(UTC)
 
     # The laptop's files
 

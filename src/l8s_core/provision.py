@@ -10,6 +10,7 @@ Not here: removing (`l8s_core.removal`); connecting, hooks, and which profile (`
 
 from __future__ import annotations
 
+import re
 import secrets
 import signal
 import threading
@@ -83,6 +84,9 @@ LATE_ANSWER = 3.0
 """Seconds in which something may still appear whose creation was asked for and never answered."""
 
 _HOST_KEY_LINE = "l8s-host-key "
+
+_DISK_FULL = re.compile("no space left on device|disk quota exceeded", re.IGNORECASE)
+"""In the words of a program in the container (strerror(3), ENOSPC and EDQUOT)."""
 
 _REASONS = {
     70: "sshd",
@@ -384,6 +388,11 @@ class _Creation:
         lines = words.strip().splitlines()
         last = "\n".join(lines[-5:]) or f"exit code {code}"
         image = self.wish.image
+        if _DISK_FULL.search(words):
+            return BackendError(
+                f"The server's disk is full: {last}",
+                hints=("See how full it is: l8s doctor", "Remove what is not needed: l8s list, then l8s rm NAME"),
+            )
         if code == 70:
             return ProvisionFailed(
                 f"The image {image} cannot run an SSH server: {last}",

@@ -33,7 +33,7 @@ SUITES = {"podman-4.3": "bookworm", "podman-5.4": "trixie"}
 """The Debian release with each Podman that the tests cover."""
 
 ROOTFUL_SOCKET = Path("/run/podman/podman.sock")
-PROGRAMS = ("debootstrap", "systemd-nspawn", "unshare", "ip", "nsenter", "ssh", "ssh-agent", "rsync", "git")
+PROGRAMS = ("debootstrap", "systemd-nspawn", "unshare", "ip", "nsenter", "ssh", "ssh-agent", "rsync", "git", "faketime")
 
 Completed = subprocess.CompletedProcess[str]
 

@@ -167,6 +167,7 @@ def list_(run: Invocation) -> None:
     """
     with run.connected() as client:
         infos = sorted(client.list(), key=lambda info: info.short_name)
+        now = client.server_time()
     table = tables.Table(
         columns=("NAME", "STATE", "SSH PORT", "IMAGE", "CREATED", "ALIAS"),
         rows=[
@@ -175,7 +176,7 @@ def list_(run: Invocation) -> None:
                 info.state,
                 "-" if info.ssh_port is None else str(info.ssh_port),
                 info.image,
-                tables.age(info.created),
+                tables.age(info.created, now),
                 info.name,
             )
             for info in infos
@@ -206,6 +207,7 @@ def info(run: Invocation, name: str) -> None:
         found = client.get(name).info
         data, ssh_lines = _with_ssh(client, found)
         server = str(client.endpoint)
+        now = client.server_time()
     known = [
         (
             "State",
@@ -215,7 +217,7 @@ def info(run: Invocation, name: str) -> None:
         ("SSH Port", "-" if found.ssh_port is None else str(found.ssh_port)),
         ("Server", server),
         ("Image", found.image),
-        ("Created", tables.age(found.created)),
+        ("Created", tables.age(found.created, now)),
         ("Repository", found.labels.get(LABEL_REPOSITORY, "")),
         ("Branch", found.labels.get(LABEL_BRANCH, "")),
         (

@@ -30,7 +30,7 @@ from l8s_core.known_hosts import KnownHosts, container_name
 from l8s_core.model import LABEL_OPERATION, Profile
 from l8s_openssh.writer import OpenSSHWriter
 
-DRIVER = Path(__file__).parents[1] / "create_and_die.py"
+DRIVER = Path(__file__).parents[1] / "dies.py"
 STEPS = {
     "create": ("check", "volumes", "container", "upload", "start", "provision", "ssh config", "login"),
     "remove": ("check", "ssh config", "container", "volumes"),
@@ -70,9 +70,9 @@ class RealWorld:
 
     def kill(self, command: Command, point: int) -> Ended:
         step, state = _place(command, point)
-        signalled = (command.name, str(int(signal.SIGKILL)), step, state)
+        signalled = (command.verb, command.name, str(int(signal.SIGKILL)), step, state)
         keep = ["keep"] if command.keep else []
-        running = self.battery.start(DRIVER, *signalled, command.verb, *keep, program=sys.executable)
+        running = self.battery.start(DRIVER, *signalled, *keep, program=sys.executable)
         ran = self.battery.finish(running, codes=(-signal.SIGKILL, 0, 8))
         self.killed += ran.code == -signal.SIGKILL
         return Ended(ran.code, ran.text, struck=ran.code == -signal.SIGKILL)

@@ -75,6 +75,7 @@ class Server:
     exec_output: tuple[tuple[str, bytes], ...] = ()
     exec_code: int = 0
     on_server: Any = None
+    time: datetime = field(factory=lambda: datetime.now(UTC))
     calls: list[tuple[Any, ...]] = field(factory=list)
     opened: int = 0
     closed: int = 0
@@ -119,6 +120,9 @@ class Client:
             if self._server.facts_error is not None:
                 raise self._server.facts_error
         return self._server.facts
+
+    def server_time(self) -> datetime:
+        return self._server.time
 
     def list(self) -> tuple[ContainerInfo, ...]:
         self._server.calls.append(("list",))

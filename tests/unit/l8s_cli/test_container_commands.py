@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -87,6 +88,15 @@ def test_list_for_people(l8s: Any) -> None:
     assert lines[1].endswith("dev-a")
     assert "exi\\x1bted" in lines[2]
     assert l8s.server.calls == [("list",)]
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_an_age_is_counted_by_the_servers_clock(l8s: Any, years: int) -> None:
+    created = datetime.now(UTC) + timedelta(days=365 * years)
+    l8s.server.containers = {"a": container("a", created=created)}
+    l8s.server.time = created + timedelta(hours=3)
+    assert "3 hours ago" in l8s("list").stdout
+    assert "  Created:        3 hours ago" in l8s("info", "a").stdout.splitlines()
 
 
 def test_ls_is_list(l8s: Any) -> None:

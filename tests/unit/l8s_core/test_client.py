@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -551,3 +552,19 @@ def test_a_fake_is_not_open_by_itself() -> None:
         backend.list({})
     backend.open(Steps())
     assert backend.list({}) == []
+
+
+# The clock
+
+
+def test_the_servers_time_is_the_servers(house: House, opened: Client) -> None:
+    house.server.clock_offset = timedelta(days=-3653)
+    assert abs(opened.server_time() - house.server.time()) < timedelta(minutes=1)
+
+
+def test_where_the_server_told_no_time_it_is_this_machines(
+    house: House, opened: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.server.clock_offset = timedelta(days=3653)
+    monkeypatch.setattr(FakeBackend, "server_time", lambda self: None)
+    assert abs(opened.server_time() - datetime.now(UTC)) < timedelta(minutes=1)

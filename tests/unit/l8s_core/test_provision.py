@@ -445,6 +445,8 @@ def test_ports_that_are_always_lost_are_given_up(laptop: Laptop) -> None:
         (74, "sshd did not start", ProvisionFailed, r"\(start\)"),
         (75, "the image has no git", ProvisionFailed, "has no git"),
         (76, "1\n2\n3\n4\n5\nfatal: not found", GitError, "2\n3\n4\n5\nfatal: not found$"),
+        (73, "ssh-keygen made no host key: No space left on device", BackendError, "The server's disk is full: ssh-"),
+        (76, "fatal: cannot copy: No space left on device", BackendError, "The server's disk is full: fatal: "),
         (99, "", ProvisionFailed, r"\(inside\): exit code 99"),
     ],
 )

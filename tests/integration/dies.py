@@ -1,7 +1,7 @@
-"""Run a command and send this very process a signal at a step: create_and_die.py NAME SIGNAL STEP STATE [VERB [keep]].
+"""Run a command and send this very process a signal at a step: dies.py VERB NAME SIGNAL STEP STATE [keep].
 
-VERB is create unless it is given: remove (with "keep" the volumes stay), sync, start, stop or restart. The last three
-have no steps, and count as one step of their own name.
+VERB is create, remove (with "keep" the volumes stay), sync, start, stop or restart. The last three have no steps, and
+count as one step of their own name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import l8s_core as l8s
 
 
-def main(name: str, number: int, wanted: str, state: str, verb: str, keep: bool) -> int:
+def main(verb: str, name: str, number: int, wanted: str, state: str, *, keep: bool) -> int:
     def reached(step: str, now: str) -> None:
         if (step, now) == (wanted, state):
             os.kill(os.getpid(), number)
@@ -35,9 +35,12 @@ def main(name: str, number: int, wanted: str, state: str, verb: str, keep: bool)
     except l8s.L8sError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     return 0
 
 
 if __name__ == "__main__":
-    name, number, step, state, *rest = sys.argv[1:]
-    sys.exit(main(name, int(number), step, state, rest[0] if rest else "create", keep="keep" in rest[1:]))
+    verb, name, number, step, state, *rest = sys.argv[1:]
+    sys.exit(main(verb, name, int(number), step, state, keep=bool(rest)))
