@@ -13,6 +13,7 @@ from l8s_core.contracts import (
     ConfigStore,
     ImageBuilder,
     RemoteBackend,
+    ServerClock,
     ServerCommands,
     SSHConfigWriter,
 )
@@ -147,6 +148,7 @@ __all__ = [
     "SSHConfigError",
     "SSHConfigWriter",
     "SSHConfigWriterProvider",
+    "ServerClock",
     "ServerCommands",
     "Session",
     "SetupFailed",

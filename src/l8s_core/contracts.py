@@ -10,6 +10,7 @@ translates its libraries' exceptions at its own edge. Nothing waits without a de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import IO, Protocol, runtime_checkable
 
 from attrs import field, frozen
@@ -251,6 +252,15 @@ class SharedConnection(Protocol):
 
         With 0 it is not asked: then this is whether the connection has not ended.
         """
+        ...
+
+
+@runtime_checkable
+class ServerClock(Protocol):
+    """Capability: knows what time the server thinks it is. Times in a `ContainerInfo` are by that clock."""
+
+    def server_time(self) -> datetime | None:
+        """The server's time now, with its zone, from what it has said anyway; nothing is asked. None: it said none."""
         ...
 
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import IO, Any, TypeVar
 
 from l8s_core.connecting import Connected
@@ -322,6 +323,14 @@ class HeldBackend:
     ) -> ExecResult:
         arguments = {"argv": [*argv], "timeout": timeout, "streamed": on_output is not None}
         return self._call("run_on_server", ExecResult, arguments, given=stdin, on_output=on_output)
+
+    def _server_time(self) -> datetime | None:
+        try:
+            told = self._ask("server_time", {}, b"", None, None)
+        except HolderLost:
+            self.close()
+            return None
+        return datetime.fromisoformat(told) if told else None
 
     # Asking
 

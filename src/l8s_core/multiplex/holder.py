@@ -30,7 +30,14 @@ from typing import IO, Any, cast
 import l8s_core
 from l8s_core import policy
 from l8s_core.connecting import Connected, connect
-from l8s_core.contracts import BackendSession, ImageBuilder, RemoteBackend, ServerCommands, SharedConnection
+from l8s_core.contracts import (
+    BackendSession,
+    ImageBuilder,
+    RemoteBackend,
+    ServerClock,
+    ServerCommands,
+    SharedConnection,
+)
 from l8s_core.errors import L8sError
 from l8s_core.model import ContainerRequest, Profile, Step, StreamName
 from l8s_core.multiplex import place as places
@@ -54,7 +61,11 @@ BEAT = 2.0
 LOG_LIMIT = 256 * 1024
 """Bytes of the log."""
 
-CAPABILITIES: dict[str, type] = {"build": ImageBuilder, "run_on_server": ServerCommands}
+CAPABILITIES: dict[str, type] = {
+    "build": ImageBuilder,
+    "run_on_server": ServerCommands,
+    "server_time": ServerClock,
+}
 """What a backend may be able to do besides, by the call that it takes."""
 
 
@@ -546,6 +557,7 @@ PLAIN = frozenset(
         "volumes",
         "create_volume",
         "remove_volume",
+        "server_time",
     }
 )
 """The calls whose arguments are plain data."""

@@ -84,5 +84,5 @@ def _value(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-LOOKS = frozenset({"machine", "facts", "list", "inspect", "ports_in_use", "volumes", "download"})
+LOOKS = frozenset({"machine", "facts", "list", "inspect", "ports_in_use", "volumes", "download", "server_time"})
 """The calls that change nothing on the server."""
