@@ -61,7 +61,7 @@ SECTIONS: dict[str, dict[str, BuiltIn]] = {
     "More": {
         "doctor": BuiltIn("doctor", "doctor", "Check this machine, the link, the server and the containers."),
         "sync": BuiltIn("sync", "sync", "Rebuild this machine's ssh entries from what the server says."),
-        "disconnect": BuiltIn("disconnect", "disconnect", "End the connection that is kept open between commands."),
+        "disconnect": BuiltIn("disconnect", "disconnect", "End the connection that is kept open for the next command."),
         "plugins": BuiltIn("plugins", "plugins", "List the plugins and what they provide."),
     },
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,9 +124,11 @@ def test_a_long_home_has_no_place_for_a_socket(monkeypatch: pytest.MonkeyPatch, 
     assert not Place("a" * 20).usable
 
 
-def test_only_the_user_may_come_in(home: Path) -> None:
-    places.prepare()
-    place = Place("a" * 20)
-    with places.listen(place.socket):
-        assert place.socket.stat().st_mode & 0o777 == 0o600
-        assert places.directory().stat().st_mode & 0o777 == 0o700
+def test_only_the_user_may_come_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(prefix="lp-", dir="/tmp") as short:
+        monkeypatch.setenv("HOME", short)
+        places.prepare()
+        place = Place("a" * 20)
+        with places.listen(place.socket):
+            assert place.socket.stat().st_mode & 0o777 == 0o600
+            assert places.directory().stat().st_mode & 0o777 == 0o700
