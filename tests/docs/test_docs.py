@@ -16,7 +16,7 @@ from markdown.extensions.toc import slugify
 import l8s_core as l8s
 from l8s_cli import hookspecs as cli_hookspecs
 from l8s_cli.main import BUILT_IN
-from l8s_core import agent, config, errors, hookspecs, ssh_tools
+from l8s_core import agent, config, errors, hookspecs, names, ssh_tools
 from l8s_core.model import Profile
 from l8s_core.processes import Completed
 from l8s_core.testing import FakeBackend
@@ -114,6 +114,8 @@ def test_every_key_is_documented_with_its_default() -> None:
             assert (said, value) == ("the profile's name", plain.name)
         elif key == "remote_port":
             assert (value, said) == (None, "your ssh configuration's, else 22")
+        elif key == "multiplex":
+            assert (said, value) == ("`10m`", names.idle_time("10m"))
         elif value == {}:
             assert said == "none"
         else:
