@@ -393,12 +393,16 @@ class Laptop:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
-        while not agent_socket.is_socket():
-            assert agent.poll() is None and time.monotonic() < deadline, "ssh-agent did not start"
-            time.sleep(0.01)
         laptop = cls(home=home, env=env, agent=agent)
-        laptop.run("ssh-add", "-q", run.key_file)
+        try:
+            deadline = time.monotonic() + 10
+            while not _listens(agent_socket):
+                assert agent.poll() is None and time.monotonic() < deadline, "ssh-agent did not start"
+                time.sleep(0.01)
+            laptop.run("ssh-add", "-q", run.key_file)
+        except BaseException:
+            laptop.close()
+            raise
         return laptop
 
     def close(self) -> None:
@@ -544,6 +548,16 @@ def mounted(path: Path, *options: str) -> Iterator[None]:
         yield
     finally:
         complete(["umount", "-l", path], check=True, timeout=10)
+
+
+def _listens(path: Path) -> bool:
+    """Whether a program accepts connections there; its socket is in the file system a moment before it does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def path_without_podman(directory: Path) -> str:
