@@ -4,47 +4,48 @@
         container = client.create(l8s.ContainerSpec(name="myapp"))
         print(container.exec(["python3", "--version"], timeout=30).stdout)
 
-Not here: how a container is put together (`l8s_core.provision`), or reached (a backend).
+Not here: how a container is put together (`l8s_core.provision`), or reached (a backend). What only some of the
+methods need is imported in them: a command starts with this module and waits for what it imports.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from l8s_core import images, layout, names, policy, provision, removal
+from l8s_core import layout, names
 from l8s_core.config import Choice, Config, choose, parse
-from l8s_core.contracts import ConfigStore, ImageBuilder, RemoteBackend, ServerCommands, SSHConfigWriter
+from l8s_core.contracts import ImageBuilder, ServerCommands
 from l8s_core.errors import BackendError, ContainerNotFound, InvalidValue, L8sError, UnsupportedOperation
-from l8s_core.known_hosts import KnownHosts
-from l8s_core.model import (
-    LABEL_USER,
-    ContainerInfo,
-    ContainerSpec,
-    Endpoint,
-    ExecResult,
-    HostBlock,
-    HostFacts,
-    Image,
-    Operation,
-    OperationKind,
-    Outcome,
-    OutputSink,
-    Profile,
-    Removal,
-)
+from l8s_core.model import LABEL_USER, Operation, Outcome, Profile
 from l8s_core.options import check_options
 from l8s_core.plugins import PluginHost
-from l8s_core.steps import StepObserver, Steps
+from l8s_core.steps import Steps
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from l8s_core import provision
+    from l8s_core.contracts import ConfigStore, RemoteBackend, SSHConfigWriter
+    from l8s_core.known_hosts import KnownHosts
+    from l8s_core.model import (
+        ContainerInfo,
+        ContainerSpec,
+        Endpoint,
+        ExecResult,
+        HostBlock,
+        HostFacts,
+        Image,
+        OperationKind,
+        OutputSink,
+        Removal,
+    )
+    from l8s_core.steps import StepObserver
     from l8s_core.sync import SyncResult
 
 DEFAULT_CONFIG_STORE = "yaml"
@@ -58,7 +59,6 @@ class Session:
 
     def __init__(self, plugins: PluginHost, *, environ: Mapping[str, str] | None = None) -> None:
         self.plugins = plugins
-        self.known_hosts = KnownHosts()
         self._environ = os.environ if environ is None else environ
 
     @classmethod
@@ -66,6 +66,13 @@ class Session:
         """A session with the installed plugins; without ``third_party`` only the built-in ones."""
         environment = os.environ if environ is None else environ
         return cls(PluginHost.load(third_party=third_party, environ=environment), environ=environment)
+
+    @cached_property
+    def known_hosts(self) -> KnownHosts:
+        """The host keys that l8s trusts."""
+        from l8s_core.known_hosts import KnownHosts
+
+        return KnownHosts()
 
     @cached_property
     def store(self) -> ConfigStore:
@@ -158,6 +165,8 @@ class Client:
         """
         if self._endpoint is not None:
             return
+        from l8s_core import policy
+
         steps = Steps(on_step)
         with self._errors():
             try:
@@ -237,6 +246,8 @@ class Client:
             ContainerExists: the name is taken.
             L8sError: a step failed (``error.step``); nothing is left behind, or the message says what is.
         """
+        from l8s_core import provision
+
         wish = provision.validated(spec, self.profile)
         with self._operation("create", wish.name, spec=spec):
             context = self._context(on_step)
@@ -266,6 +277,8 @@ class Client:
         Raises:
             ContainerNotFound: there is nothing of that name.
         """
+        from l8s_core import removal
+
         with self._operation("remove", name):
             return removal.remove(self._context(on_step), name, keep_volumes=keep_volumes)
 
@@ -322,6 +335,9 @@ class Client:
             UnsupportedOperation: the backend cannot build.
             BackendError: the build failed.
         """
+        from l8s_core import images
+        from l8s_core.model import Image
+
         plan = images.plan_build(self.profile, flavor=flavor, file=containerfile, base=base, tag=tag)
         with self._operation("build", plan.tag), Steps(on_step).step("build") as step:
             if not isinstance(self._backend, ImageBuilder):
@@ -385,6 +401,8 @@ class Client:
     # Inside
 
     def _started(self, info: ContainerInfo) -> Container:
+        from l8s_core import provision
+
         self._backend.start(info.name)
         provision.wait_until_ready(self._backend, info)
         return Container(self, self._info(info.short_name))
@@ -398,6 +416,8 @@ class Client:
         return info
 
     def _context(self, on_step: StepObserver | None) -> provision.Context:
+        from l8s_core import provision
+
         writer: SSHConfigWriter = self._session.plugins.ssh_config_writer(self.profile.ssh_config_writer).factory()
         return provision.Context(
             backend=self._backend,
@@ -422,7 +442,7 @@ class Client:
         """
         if kind not in ("list", "build", "sync"):
             names.container_name(target)
-        operation = Operation(kind=kind, profile=self.profile, target=target, id=secrets.token_hex(8), spec=spec)
+        operation = Operation(kind=kind, profile=self.profile, target=target, id=os.urandom(8).hex(), spec=spec)
         start = time.monotonic()
         error: BaseException | None = None
         try:
