@@ -1,20 +1,22 @@
 """What every command line of l8s shares: global options that go anywhere, help with examples, suggestions.
 
-Not here: which subcommands there are (`l8s_cli.main`).
+Not here: which subcommands there are (`l8s_cli.main`). Everything here is imported for ``l8s --help`` and completion,
+so nothing of the library is until it is needed.
 """
 
 from __future__ import annotations
 
-import difflib
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
+from click import formatting
 
 from l8s_cli.invocation import Invocation
 from l8s_cli.output import write
-from l8s_cli.report import UsageProblem
-from l8s_core import names
+from l8s_cli.problems import UsageProblem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -25,6 +27,8 @@ class GlobalOption(click.Option):
 
 def _set_profile(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None and not ctx.resilient_parsing:
+        from l8s_core import names
+
         ctx.ensure_object(Invocation).profile = names.profile_name(value)
 
 
@@ -107,8 +111,39 @@ def add_global_options(command: click.Command) -> click.Command:
     return command
 
 
+class HelpFormatter(click.HelpFormatter):
+    """As click's, but it asks for the terminal's width itself: click imports shutil for that, and every compressor."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        if width is None and formatting.FORCED_WIDTH is None:
+            width = max(min(_columns(), max_width or 80) - 2, 50)
+        super().__init__(indent_increment, width, max_width)
+
+
+def _columns() -> int:
+    """The terminal's width, found as `shutil.get_terminal_size` finds it."""
+    try:
+        wished = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        wished = 0
+    if wished > 0:
+        return wished
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):  # stdout is closed, or no terminal
+        return 80
+
+
+class Context(click.Context):
+    """Formats help with our formatter."""
+
+    formatter_class = HelpFormatter
+
+
 class Command(click.Command):
     """A subcommand whose help ends with ``examples``: pairs of a command line and what it does."""
+
+    context_class = Context
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -151,6 +186,7 @@ class Group(click.Group):
     """A noun with verbs under it. Without one it prints its help."""
 
     command_class = Command
+    context_class = Context
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         kwargs.update(invoke_without_command=True, callback=_help_when_alone)
@@ -169,6 +205,10 @@ class Group(click.Group):
         name = args[0]
         if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
+        import difflib
+
+        from l8s_core import names
+
         close = difflib.get_close_matches(name, sorted(set(self.suggestions(ctx))), n=3, cutoff=0.5)
         raise UsageProblem(
             f"There is no command {names.shown(name)}.",

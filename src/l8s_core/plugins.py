@@ -10,7 +10,6 @@ Not here: what the hooks are (`l8s_core.hookspecs`) and what is done with what t
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_ty
 import pluggy
 from attrs import define, evolve, field, frozen
 
-from l8s_core import hookspecs, installed
+from l8s_core import hookspecs, installed, log
 from l8s_core.errors import OperationVetoed, PluginError
 from l8s_core.hookspecs import PROJECT_NAME
 from l8s_core.model import Operation, Outcome, Profile
@@ -39,8 +38,6 @@ COMMAND_HOOKS = "l8s_cli_"
 PluginState = Literal["loaded", "blocked", "failed"]
 
 _HookFunction = Callable[[Mapping[str, object]], object]
-
-_log = logging.getLogger("l8s")
 
 _Provided = TypeVar("_Provided")
 _Provider = TypeVar("_Provider", BackendProvider, ConfigStoreProvider, SSHConfigWriterProvider)
@@ -76,7 +73,7 @@ class _Entry:
         reasons = "; ".join(part for part in (self.info.reason, reason) if part)
         self.info = evolve(self.info, state="failed", reason=reasons)
         origin = f" ({self.info.distribution} {self.info.version})" if self.info.distribution else ""
-        _log.warning("Plugin %s%s failed: %s", self.info.name, origin, reason)
+        log.logger().warning("Plugin %s%s failed: %s", self.info.name, origin, reason)
 
 
 class PluginHost:
@@ -110,11 +107,11 @@ class PluginHost:
             host._trace_to_stderr()
         found, unreadable = installed.entry_points()
         for sentence in unreadable:
-            _log.warning("%s", sentence)
+            log.logger().warning("%s", sentence)
         for entry_point in sorted(found, key=lambda item: (not item.built_in, item.name, item.distribution)):
             host._load(entry_point, third_party=third_party)
         for name in sorted(blocked - {entry_point.name for entry_point in found}):
-            _log.warning("%s names %r, but no installed plugin has that name.", BLOCK_VARIABLE, name)
+            log.logger().warning("%s names %r, but no installed plugin has that name.", BLOCK_VARIABLE, name)
         return host
 
     def register(self, plugin: object, name: str) -> None:
@@ -253,7 +250,7 @@ class PluginHost:
                 _discard(function({"operation": operation, "outcome": outcome}))
             except (Exception, SystemExit) as error:  # noqa: BLE001  an observer never hides the outcome
                 name = entry.info.name
-                _log.warning("Plugin %s: l8s_after_operation raised %s", name, _describe(error))
+                log.logger().warning("Plugin %s: l8s_after_operation raised %s", name, _describe(error))
 
     # Loading
 
@@ -275,6 +272,8 @@ class PluginHost:
             return
         reason = self._taken(entry_point.name)
         if not reason:
+            if not entry_point.built_in:
+                log.logger()  # a plugin may log under our name in its own way
             try:
                 plugin = entry_point.load()
             except (Exception, SystemExit) as error:  # noqa: BLE001  importing a plugin may do anything
@@ -491,7 +490,9 @@ class PluginHost:
         return found
 
     def _trace_to_stderr(self) -> None:
-        logger = _log.getChild("plugins.trace")
+        import logging
+
+        logger = log.logger().getChild("plugins.trace")
         if not logger.handlers:
             logger.addHandler(logging.StreamHandler())
             logger.setLevel(logging.DEBUG)

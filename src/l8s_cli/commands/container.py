@@ -13,7 +13,7 @@ import click
 from l8s_cli import prompts, tables
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Command
-from l8s_cli.report import UsageProblem
+from l8s_cli.problems import UsageProblem
 from l8s_core import names
 from l8s_core.errors import ContainerNotFound
 from l8s_core.model import (

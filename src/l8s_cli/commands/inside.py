@@ -12,7 +12,7 @@ import click
 
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import CommandWithArguments
-from l8s_cli.report import UsageProblem
+from l8s_cli.problems import UsageProblem
 from l8s_core import names
 from l8s_core.errors import ConfigError, ContainerNotFound
 from l8s_core.model import ExecResult, Profile

@@ -12,8 +12,8 @@ import pytest
 
 from l8s_cli import output
 from l8s_cli.output import Output
+from l8s_cli.problems import OutputClosed
 from l8s_cli.progress import StepDisplay
-from l8s_cli.report import OutputClosed
 from l8s_cli.tables import Table
 from l8s_core.model import Step
 
