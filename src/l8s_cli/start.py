@@ -1,23 +1,35 @@
-"""Where the process of ``l8s`` starts: the garbage collector is told that this is a short life, then `main` runs.
+"""The entry point: loads the command, and looks after Ctrl-C and the garbage collector first.
 
-Not here: anything of the command itself. A program that has `l8s_cli.main` run in itself keeps its own collector.
+Loading takes a moment, and to be interrupted in it is to be as quiet as later. Not here: the command (`l8s_cli.main`).
 """
 
 from __future__ import annotations
 
 import gc
+import os
+import signal
 
 FEW_COLLECTIONS = 50_000
-"""New objects that can be in cycles before they are looked through, Python's default is 700. What is imported makes
-about that many, and next to no garbage; a longer command is still collected."""
+"""So many new objects that could be in cycles are made before they are looked through; Python's default is 700. Imports
+make about that many, and next to no garbage. What a longer command leaves behind is still collected."""
+
+
+def _leave(*_: object) -> None:
+    # at once, with nothing to take back: wherever an exception came up now, somebody's import would be half done
+    os.write(2, b"\nError: Interrupted.\n")
+    os._exit(130)
 
 
 def run() -> None:
-    """Run the command with this process's arguments, and exit."""
+    """Run ``l8s`` with this process's arguments, and exit."""
     gc.set_threshold(FEW_COLLECTIONS)
-    from l8s_cli import main
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # else whoever started this has it ignored
+        signal.signal(signal.SIGINT, _leave)
+    from l8s_cli.main import cli
 
+    signal.signal(signal.SIGINT, before)
     try:
-        main.run()
+        cli()
     finally:
-        gc.freeze()  # or the interpreter would look through all of it once more, to throw it away
+        gc.freeze()  # else the interpreter looks through everything once more before it ends

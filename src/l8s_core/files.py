@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +112,8 @@ def locked(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
         FileBusy: another process still holds it after ``timeout`` seconds.
         LocalFileError: locking fails there.
     """
+    import hashlib
+
     from filelock import FileLock, Timeout  # imported late: it pulls in asyncio
 
     directory = state_dir() / "locks"
@@ -168,6 +168,8 @@ def _replace(target: Path, data: bytes, mode: int) -> None:
             raise PermissionError(errno.EPERM, "it belongs to another user")
         mode = stat.S_IMODE(found.st_mode)
         owner = (found.st_uid, found.st_gid)
+
+    import tempfile  # imported late: it pulls in shutil and every compressor
 
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:80]}.l8s-")
     temporary = Path(name)

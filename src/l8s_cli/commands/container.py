@@ -10,26 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from l8s_cli import prompts, tables
+from l8s_cli import tables
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Command
 from l8s_cli.problems import UsageProblem
 from l8s_core import names
 from l8s_core.errors import ContainerNotFound
-from l8s_core.model import (
-    LABEL_BRANCH,
-    LABEL_PREFIX,
-    LABEL_REPOSITORY,
-    LABEL_USER,
-    ContainerInfo,
-    ContainerSpec,
-    HostBlock,
-    Removal,
-    StreamName,
-)
+from l8s_core.model import LABEL_BRANCH, LABEL_PREFIX, LABEL_REPOSITORY, LABEL_USER
 
 if TYPE_CHECKING:
     from l8s_core.client import Client
+    from l8s_core.model import ContainerInfo, HostBlock, Removal, StreamName
 
 
 def described(info: ContainerInfo) -> dict[str, object]:
@@ -106,6 +97,8 @@ def create(
     Credentials in the URL are used for the clone and not stored. When this is done, ssh works: l8s tries it.
     Whatever fails, nothing is left behind.
     """
+    from l8s_core.model import ContainerSpec
+
     spec = ContainerSpec(
         name=names.container_name(name),
         repository=git_url,
@@ -283,6 +276,8 @@ def rm(run: Invocation, name: str, keep_volumes: bool, yes: bool) -> None:
 
     What a create that was killed has left behind is removed too.
     """
+    from l8s_cli import prompts
+
     names.container_name(name)
     if not yes and not prompts.interactive():
         raise UsageProblem(

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from l8s_core.model.changes import ChangePlan, FileChange, Removal
-    from l8s_core.model.container import (
+    from l8s_core.model.container import ContainerInfo
+    from l8s_core.model.endpoint import Endpoint
+    from l8s_core.model.labels import (
         LABEL_BRANCH,
         LABEL_MANAGED,
         LABEL_NAME,
@@ -22,9 +24,7 @@ if TYPE_CHECKING:
         LABEL_SSH_PORT,
         LABEL_USER,
         LABEL_VERSION,
-        ContainerInfo,
     )
-    from l8s_core.model.endpoint import Endpoint
     from l8s_core.model.operation import Operation, OperationKind, Outcome
     from l8s_core.model.profile import (
         DEFAULT_CONTAINER_USER,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         DEFAULT_SSH_START_PORT,
         Profile,
     )
+    from l8s_core.model.repository import Repository
     from l8s_core.model.request import ContainerRequest, ContainerSpec
     from l8s_core.model.running import ExecResult, OutputSink, Step, StreamName
     from l8s_core.model.server import HostFacts, Image, MachineIdentity, VolumeInfo
@@ -46,16 +47,18 @@ else:
         __name__,
         {
             "l8s_core.model.changes": "FileChange ChangePlan Removal",
-            "l8s_core.model.container": (
-                "LABEL_PREFIX LABEL_MANAGED LABEL_NAME LABEL_PREFIX_NAME LABEL_PROFILE LABEL_OPERATION LABEL_USER "
-                "LABEL_SSH_PORT LABEL_REPOSITORY LABEL_BRANCH LABEL_VERSION ContainerInfo"
-            ),
+            "l8s_core.model.container": "ContainerInfo",
             "l8s_core.model.endpoint": "Endpoint",
+            "l8s_core.model.labels": (
+                "LABEL_PREFIX LABEL_MANAGED LABEL_NAME LABEL_PREFIX_NAME LABEL_PROFILE LABEL_OPERATION LABEL_USER "
+                "LABEL_SSH_PORT LABEL_REPOSITORY LABEL_BRANCH LABEL_VERSION"
+            ),
             "l8s_core.model.operation": "OperationKind Operation Outcome",
             "l8s_core.model.profile": (
                 "DEFAULT_SOCKET DEFAULT_SSH_PORT DEFAULT_SSH_START_PORT DEFAULT_KEY_PATH DEFAULT_IMAGE "
                 "DEFAULT_CONTAINER_USER Profile"
             ),
+            "l8s_core.model.repository": "Repository",
             "l8s_core.model.request": "ContainerSpec ContainerRequest",
             "l8s_core.model.running": "StreamName OutputSink ExecResult Step",
             "l8s_core.model.server": "MachineIdentity HostFacts Image VolumeInfo",
@@ -99,6 +102,7 @@ __all__ = [
     "Profile",
     "PublicKey",
     "Removal",
+    "Repository",
     "Step",
     "StreamName",
     "VolumeInfo",

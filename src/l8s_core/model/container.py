@@ -1,4 +1,4 @@
-"""Containers on the server, and the labels by which l8s knows its own."""
+"""Containers on the server."""
 
 from __future__ import annotations
 
@@ -7,19 +7,8 @@ from datetime import datetime
 
 from attrs import field, frozen
 
+from l8s_core.model.labels import LABEL_NAME, LABEL_SSH_PORT
 from l8s_core.model.mappings import ports, texts
-
-LABEL_PREFIX = "l8s."
-LABEL_MANAGED = "l8s.managed"
-LABEL_NAME = "l8s.name"
-LABEL_PREFIX_NAME = "l8s.prefix"
-LABEL_PROFILE = "l8s.profile"
-LABEL_OPERATION = "l8s.operation"
-LABEL_USER = "l8s.user"
-LABEL_SSH_PORT = "l8s.ssh-port"
-LABEL_REPOSITORY = "l8s.repository"
-LABEL_BRANCH = "l8s.branch"
-LABEL_VERSION = "l8s.version"
 
 
 @frozen(kw_only=True)

@@ -247,7 +247,7 @@ def test_a_broken_connection_is_not_taken_for_a_closed_stdout(l8s: Any) -> None:
 
 def test_closed_stdout_is_quiet() -> None:
     done = subprocess.run(
-        f"{sys.executable} -c 'from l8s_cli.main import run; run()' --help | true; exit ${{PIPESTATUS[0]}}",
+        f"{sys.executable} -c 'from l8s_cli.start import run; run()' --help | true; exit ${{PIPESTATUS[0]}}",
         shell=True,
         executable="/bin/bash",
         capture_output=True,
