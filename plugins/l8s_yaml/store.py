@@ -1,6 +1,7 @@
 """The config file on the laptop: found, read, and changed under a lock.
 
-Not here: YAML itself (`l8s_yaml.reading`, `l8s_yaml.writing`) and how a file is replaced (`l8s_core.files`).
+Not here: YAML itself (`l8s_yaml.plain`, `l8s_yaml.reading`, `l8s_yaml.writing`) and how a file is replaced
+(`l8s_core.files`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 from l8s_core import files
 from l8s_core.contracts import ConfigDocument
 from l8s_core.errors import ConfigError, LocalFileError
-from l8s_yaml import reading, writing
+from l8s_yaml import plain
+from l8s_yaml.plain import LIMIT
 
 
 class YAMLStore:
@@ -39,10 +41,15 @@ class YAMLStore:
         """
         path = self.path
         location = files.display(path)
-        text = _text(path, location)
-        if text is None:
+        found = _bytes(path, location)
+        if found is None:
             return ConfigDocument(location=location, exists=False)
-        root = reading.read(text, location)
+        simple = plain.read(found)
+        if simple is not None:
+            return ConfigDocument(location=location, exists=True, data=simple[0], lines=simple[1])
+        from l8s_yaml import reading
+
+        root = reading.read(reading.decode(found, location), location)
         data = root.plain()
         assert isinstance(data, dict)
         return ConfigDocument(location=location, exists=True, data=data, lines=reading.lines(root))
@@ -57,20 +64,23 @@ class YAMLStore:
             ConfigError: as `load`, or the change cannot be made without harm to what is written there.
             LocalFileError: the file cannot be written, or stays locked for too long.
         """
+        from l8s_yaml import reading, writing
+
         path = self.path
         location = files.display(path)
         with files.locked(path):
-            text = _text(path, location)
+            found = _bytes(path, location)
+            text = None if found is None else reading.decode(found, location)
             before = text or ""
             data = reading.read(before, location).plain()
             assert isinstance(data, dict)
             after = writing.rewrite(before, change(data), location)
             if after == before and (text is not None or not after):
                 return
-            encoded = _byte_order_mark(path) + after.encode("utf-8")
-            if len(encoded) > reading.LIMIT:
+            encoded = _byte_order_mark(found or b"") + after.encode("utf-8")
+            if len(encoded) > LIMIT:
                 raise ConfigError(
-                    f"{location}: it would grow to {len(encoded)} bytes, at most {reading.LIMIT} are read",
+                    f"{location}: it would grow to {len(encoded)} bytes, at most {LIMIT} are read",
                     hints=("Remove profiles that are not needed: l8s profile remove NAME",),
                 )
             files.private_dir(path.parent)
@@ -78,7 +88,13 @@ class YAMLStore:
             files.write_atomic(path, encoded)
 
 
-def _text(path: Path, location: str) -> str | None:
+def _bytes(path: Path, location: str) -> bytes | None:
+    """What is in the file; None when there is none.
+
+    Raises:
+        ConfigError: others may write it, or it is too large.
+        LocalFileError: it cannot be read.
+    """
     try:
         found = path.stat()
     except OSError:
@@ -89,15 +105,16 @@ def _text(path: Path, location: str) -> str | None:
                 f"{location} can be written by other users of this machine, who could send you to a server of theirs",
                 hints=(f"Look through it, then make it yours alone: chmod 600 {location}",),
             )
-        reading.check_size(found.st_size, location)
-    data = files.read_limited(path, reading.LIMIT)
-    return None if data is None else reading.decode(data, location)
+        if found.st_size > LIMIT:
+            from l8s_yaml.reading import check_size
+
+            check_size(found.st_size, location)
+    return files.read_limited(path, LIMIT)
 
 
-def _byte_order_mark(path: Path) -> bytes:
-    """The file's byte order mark, which an editor may rely on; b"" when it has none."""
-    old = files.read_limited(path, reading.LIMIT) or b""
-    return codecs.BOM_UTF8 if old.startswith(codecs.BOM_UTF8) else b""
+def _byte_order_mark(data: bytes) -> bytes:
+    """The byte order mark of ``data``, which an editor may rely on; b"" when it has none."""
+    return codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
 
 
 def _close_to_others(path: Path) -> None:

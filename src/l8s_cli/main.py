@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from l8s_cli import completion
 from l8s_cli.invocation import Invocation
 from l8s_cli.output import silence
 from l8s_cli.parsing import Group, add_global_options
@@ -21,6 +22,8 @@ from l8s_cli.problems import OutputClosed
 
 if TYPE_CHECKING:
     from logging import Logger
+
+    from click.shell_completion import CompletionItem
 
     from l8s_cli.hookspecs import CommandProvider
     from l8s_core.errors import PluginError
@@ -72,6 +75,9 @@ class Root(Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run, turn whatever is raised into text on stderr, and exit with its code."""
+        if completion.asked():
+            with completion.quiet():
+                return super().main(*args, **extra)
         extra["standalone_mode"] = False
         extra.setdefault("prog_name", "l8s")
         invocation = extra.setdefault("obj", Invocation())
@@ -107,6 +113,19 @@ class Root(Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of the built-in commands and of the plugins'."""
         return [*BUILT_IN, *(provider.name for _, provider in _plugin_commands(ctx))]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The commands, without importing them, and the options."""
+        from click.shell_completion import CompletionItem
+
+        from l8s_core import names
+
+        commands = [(name, item.summary) for name, item in BUILT_IN.items()]
+        commands += [(item.name, names.printable(item.summary)) for _, item in _plugin_commands(ctx)]
+        return [
+            *(CompletionItem(name, help=summary) for name, summary in commands if name.startswith(incomplete)),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
     def suggestions(self, ctx: click.Context) -> Iterable[str]:
         """As `list_commands`, with the aliases."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from click import formatting
 
+from l8s_cli import completion
 from l8s_cli.invocation import Invocation
 from l8s_cli.output import write
 from l8s_cli.problems import UsageProblem
@@ -26,7 +27,7 @@ class GlobalOption(click.Option):
 
 
 def _set_profile(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value is not None and not ctx.resilient_parsing:
+    if value is not None:  # also for completion, whose answers depend on it
         from l8s_core import names
 
         ctx.ensure_object(Invocation).profile = names.profile_name(value)
@@ -63,6 +64,7 @@ def _global_options() -> list[GlobalOption]:
             expose_value=False,
             is_eager=True,
             callback=_set_profile,
+            shell_complete=completion.profiles,
             help="Use this profile instead of the active one.",
         ),
         GlobalOption(

@@ -435,10 +435,11 @@ def _labels_in(value: object, path: _Path, problems: _Problems) -> Iterator[tupl
 
 def _items(value: object, example: str, path: _Path, problems: _Problems) -> Collection[tuple[str, object]]:
     """The pairs of a mapping; none where it is no mapping, which is then the problem."""
-    pairs: Collection[tuple[str, object]] = ()
-    with _noted(path, problems):
-        pairs = _mapping(value, example).items()
-    return pairs
+    try:
+        return _mapping(value, example).items()
+    except Exception as error:  # noqa: BLE001  as in `_noted`
+        problems.append((path, error))
+        return ()
 
 
 @contextmanager

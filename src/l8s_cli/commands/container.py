@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from l8s_cli import tables
+from l8s_cli import completion, tables
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Command
 from l8s_cli.problems import UsageProblem
@@ -172,7 +172,7 @@ def list_(run: Invocation) -> None:
         ("l8s info myapp -o json", "everything that is known, for programs"),
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.containers)
 @invocation
 def info(run: Invocation, name: str) -> None:
     """Show one container and how to reach it.
@@ -226,7 +226,7 @@ def _for_each(run: Invocation, targets: tuple[str, ...], act: Callable[[Client, 
 
 
 @click.command("start", cls=Command, examples=(("l8s start myapp", "start it"),))
-@click.argument("names_", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names_", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.containers)
 @invocation
 def start(run: Invocation, names_: tuple[str, ...]) -> None:
     """Start stopped containers.
@@ -237,7 +237,7 @@ def start(run: Invocation, names_: tuple[str, ...]) -> None:
 
 
 @click.command("stop", cls=Command, examples=(("l8s stop myapp other", "stop both"),))
-@click.argument("names_", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names_", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.containers)
 @invocation
 def stop(run: Invocation, names_: tuple[str, ...]) -> None:
     """Stop running containers.
@@ -248,7 +248,7 @@ def stop(run: Invocation, names_: tuple[str, ...]) -> None:
 
 
 @click.command("restart", cls=Command, examples=(("l8s restart myapp", "end what runs in it, and start it"),))
-@click.argument("names_", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names_", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.containers)
 @invocation
 def restart(run: Invocation, names_: tuple[str, ...]) -> None:
     """Stop and start containers.
@@ -267,7 +267,7 @@ def restart(run: Invocation, names_: tuple[str, ...]) -> None:
         ("l8s rm myapp --yes", "in a script"),
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.containers)
 @click.option("--keep-volumes", is_flag=True, help="Keep the home directory and the workspace.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @invocation

@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from l8s_cli import completion
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import CommandWithArguments
 from l8s_cli.problems import UsageProblem
@@ -27,7 +28,7 @@ from l8s_core.model import ExecResult, Profile
         ("l8s exec myapp --timeout 60 -- sh -c 'make test 2>&1 | tail'", "a pipeline needs a shell"),
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.containers)
 @click.argument("command", metavar="-- CMD...", nargs=-1, type=click.UNPROCESSED)
 @click.option("--user", metavar="USER", help="Run as this user of the container instead of its own.")
 @click.option("--workdir", metavar="DIR", help="Run in this directory of the container.")
@@ -124,7 +125,7 @@ def known_alias(run: Invocation, profile: Profile, name: str) -> str:
         ("ssh dev-myapp", "the same as the first, without l8s"),
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.containers)
 @click.argument("command", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
 @invocation
 def ssh(run: Invocation, name: str, command: tuple[str, ...]) -> None:

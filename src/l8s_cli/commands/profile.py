@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import attrs
 import click
 
-from l8s_cli import tables
+from l8s_cli import completion, tables
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Group, server_options
 from l8s_core import names, policy
@@ -151,7 +151,7 @@ def list_(run: Invocation) -> None:
         ("l8s profile show staging -o json", "another one, for programs"),
     ),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.profiles)
 @invocation
 def show(run: Invocation, name: str | None) -> None:
     """Show each setting of a profile and where it came from."""
@@ -207,7 +207,7 @@ def add(
 
 
 @profile.command("use", examples=(("l8s profile use staging", "use staging from now on"),))
-@click.argument("name")
+@click.argument("name", shell_complete=completion.profiles)
 @invocation
 def use(run: Invocation, name: str) -> None:
     """Make a profile the active one.
@@ -225,7 +225,7 @@ def use(run: Invocation, name: str) -> None:
 
 
 @profile.command("remove", examples=(("l8s profile remove staging", "forget the server; its containers stay"),))
-@click.argument("name")
+@click.argument("name", shell_complete=completion.profiles)
 @invocation
 def remove(run: Invocation, name: str) -> None:
     """Remove a profile from the configuration.
