@@ -48,8 +48,10 @@ def containers(ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
     """The containers of the profile in use that have an ssh entry here, but for those that were typed already."""
     run = ctx.ensure_object(Invocation)
     typed = {word for value in ctx.params.values() for word in (value if isinstance(value, tuple) else (value,))}
-    prefix = f"{_prefix(run)}-"
-    found = (alias.removeprefix(prefix) for alias in _aliases() if alias.startswith(prefix))
+    prefix, longer = _prefixes(run)
+    found = (
+        alias.removeprefix(prefix) for alias in _aliases() if alias.startswith(prefix) and not alias.startswith(longer)
+    )
     return [name for name in found if name.startswith(incomplete) and name not in typed and _is_name(name)]
 
 
@@ -64,9 +66,17 @@ def _config(run: Invocation) -> Config:
         return run.session.config
 
 
-def _prefix(run: Invocation) -> str:
+def _prefixes(run: Invocation) -> tuple[str, tuple[str, ...]]:
+    """What the aliases of the profile in use begin with, and those longer beginnings that are other profiles'."""
+    from l8s_core.errors import L8sError
+
     config = _config(run)
-    return config.profile(run.session.choose(run.profile).name).container_prefix
+    own = f"{config.profile(run.session.choose(run.profile).name).container_prefix}-"
+    others = []
+    for name in config.names():
+        with contextlib.suppress(L8sError):
+            others.append(f"{config.profile(name).container_prefix}-")
+    return own, tuple(other for other in others if other != own and other.startswith(own))
 
 
 def _aliases() -> list[str]:

@@ -75,12 +75,12 @@ class Root(Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run, turn whatever is raised into text on stderr, and exit with its code."""
-        if completion.asked():
-            with completion.quiet():
-                return super().main(*args, **extra)
         extra["standalone_mode"] = False
         extra.setdefault("prog_name", "l8s")
         invocation = extra.setdefault("obj", Invocation())
+        if completion.asked():
+            with completion.quiet():
+                return super().main(*args, **extra)
         code: object = 0
         try:
             code = super().main(*args, **extra)
