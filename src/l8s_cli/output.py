@@ -7,6 +7,7 @@ JSON's own escapes. Not here: the wording of errors (`l8s_cli.report`) and of ta
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -104,6 +105,20 @@ def is_terminal(*, err: bool = False) -> bool:
     return stream is not None and stream.isatty()
 
 
+def columns() -> int:
+    """The terminal's width, found as `shutil.get_terminal_size` finds it; importing shutil imports every compressor."""
+    try:
+        wished = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        wished = 0
+    if wished > 0:
+        return wished
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):  # stdout is closed, or no terminal
+        return 80
+
+
 def encodes(text: str, *, err: bool = False) -> bool:
     """Whether stdout (or stderr) can show ``text``."""
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "ascii"
@@ -133,7 +148,6 @@ def silence() -> None:
     As https://docs.python.org/3/library/signal.html#note-on-sigpipe has it.
     """
     import contextlib
-    import os
 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -166,6 +180,15 @@ def _plain(value: object) -> object:
 
 
 def _on_terminal(table: Table) -> str:
+    """With a bold header, and too wide cells folded; that is left to rich, whose import takes a third of a list."""
+    from l8s_cli import tables
+
+    text = tables.plain(table)
+    if text.isascii() and max(map(len, text.splitlines())) <= columns():
+        header, _, rows = text.partition("\n")
+        plain = os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+        return text if plain else f"{click.style(header, bold=True)}\n{rows}"
+
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text

@@ -6,8 +6,6 @@ so nothing of the library is until it is needed.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +14,7 @@ from click import formatting
 
 from l8s_cli import completion
 from l8s_cli.invocation import Invocation
-from l8s_cli.output import write
+from l8s_cli.output import columns, write
 from l8s_cli.problems import UsageProblem
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -118,22 +116,8 @@ class HelpFormatter(click.HelpFormatter):
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
         if width is None and formatting.FORCED_WIDTH is None:
-            width = max(min(_columns(), max_width or 80) - 2, 50)
+            width = max(min(columns(), max_width or 80) - 2, 50)
         super().__init__(indent_increment, width, max_width)
-
-
-def _columns() -> int:
-    """The terminal's width, found as `shutil.get_terminal_size` finds it."""
-    try:
-        wished = int(os.environ.get("COLUMNS", ""))
-    except ValueError:
-        wished = 0
-    if wished > 0:
-        return wished
-    try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
-    except (AttributeError, ValueError, OSError):  # stdout is closed, or no terminal
-        return 80
 
 
 class Context(click.Context):

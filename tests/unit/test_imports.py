@@ -45,8 +45,11 @@ assert not code, code
 
 _LIST = """
 import sys
+from l8s_cli import output
 from l8s_cli.invocation import Invocation
 from l8s_cli.main import cli
+
+output.is_terminal = lambda *, err=False: {terminal}
 
 class Nothing:
     "A connected backend, as far as a list needs one."
@@ -133,11 +136,11 @@ def test_help_is_click_and_little_else(home: Path, arguments: list[str]) -> None
     assert [name for name in imported if name.startswith("l8s_cli.commands.")] == []
 
 
-@pytest.mark.parametrize("arguments", [["list"], ["ls", "-o", "json"]])
-def test_a_list_imports_nothing_that_only_other_commands_need(home: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize(("arguments", "terminal"), [(["list"], False), (["list"], True), (["ls", "-o", "json"], True)])
+def test_a_list_imports_nothing_that_only_other_commands_need(home: Path, arguments: list[str], terminal: bool) -> None:
     with (home / ".l8s" / "config.yaml").open("a") as config:
         config.write("backend: nothing\n")
-    imported = _imported(_LIST.format(arguments=arguments), home)
+    imported = _imported(_LIST.format(arguments=arguments, terminal=terminal), home)
     assert {"l8s_core.client", "l8s_podman", "l8s_yaml.plain"} <= imported
     assert imported & (HEAVY | {"socket", "l8s_yaml.reading", "l8s_core.known_hosts", "l8s_core.ssh_tools"}) == set()
     assert not imported & {
