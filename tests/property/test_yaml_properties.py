@@ -310,6 +310,15 @@ plain_texts = st.builds(
 @example("a: b\n  c: d\n")
 @example("a:\n    b: c\n  d: e\n")
 @example("a: b\na: c\n")
+@example("a: b:\n")
+@example("a:b\n")
+@example("a: 1:30\n")
+@example("a: 1.2.3." + "4" * 50)
+@example("a: " + "e" * 41)
+@example("null: a\n")
+@example("a: ~\n")
+@example("a: true # b\n")
+@example('a: "b" # "c"\n')
 def test_what_is_read_without_the_parser_is_what_the_parser_reads(text: str) -> None:
     simple = plain.read(text.encode("utf-8"))
     if simple is None:

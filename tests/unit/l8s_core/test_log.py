@@ -32,9 +32,9 @@ def test_it_is_prepared_before_the_first_record_and_once() -> None:
 
 def test_where_logging_is_in_use_already_it_is_prepared_at_once() -> None:
     done = _run(
-        "import logging\n"
+        "import logging, sys\n"
         "from l8s_core import log\n"
-        "log.when_used(lambda logger: logger.addHandler(logging.StreamHandler()))\n"
+        "log.when_used(lambda logger: logger.addHandler(logging.StreamHandler(sys.stdout)))\n"
         "logging.getLogger('l8s.acme').warning('from a plugin')\n"
     )
-    assert (done.returncode, done.stderr) == (0, "from a plugin\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "from a plugin\n", "")
