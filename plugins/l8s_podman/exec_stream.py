@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from l8s_core.model import StreamName
-from l8s_podman.streams import ChannelSocket, LinkLost
+from l8s_podman.streams import BrokenOff, ChannelSocket, LinkLost
 
 HEADER = struct.Struct(">B3xI")
 STREAMS: dict[int, StreamName] = {1: "stdout", 2: "stderr"}
@@ -58,14 +58,15 @@ def frames(reader: IO[bytes]) -> Iterator[tuple[StreamName, bytes]]:
     """The output, piece by piece, until its end. Pieces are at most `CHUNK` long, however long the frame.
 
     Raises:
-        LinkLost: it ended in the middle of a frame, or is no such stream.
+        BrokenOff: it ended in the middle of a frame.
+        LinkLost: it is no such stream.
     """
     while True:
         header = _exactly(reader, HEADER.size)
         if not header:
             return
         if len(header) < HEADER.size:
-            raise LinkLost("the output ended in the middle of a frame")
+            raise BrokenOff("the output ended in the middle of a frame")
         kind, length = HEADER.unpack(header)
         stream = STREAMS.get(kind)
         if stream is None:
@@ -73,7 +74,7 @@ def frames(reader: IO[bytes]) -> Iterator[tuple[StreamName, bytes]]:
         while length:
             data = reader.read1(min(length, CHUNK))  # type: ignore[attr-defined]
             if not data:
-                raise LinkLost("the output ended in the middle of a frame")
+                raise BrokenOff("the output ended in the middle of a frame")
             length -= len(data)
             yield stream, data
 

@@ -57,8 +57,8 @@ class YAMLStore:
     def edit(self, change: Callable[[dict[str, object]], Mapping[str, object]]) -> None:
         """Change it as one step that no other writer can come between.
 
-        ``change`` gets a copy of the present data and returns the new data. When that is the same, the file is
-        not touched.
+        ``change`` gets a copy of the present data and returns the new data; it is called again when another program
+        wrote the file meanwhile. When the data is the same, the file is not touched.
 
         Raises:
             ConfigError: as `load`, or the change cannot be made without harm to what is written there.
@@ -68,15 +68,14 @@ class YAMLStore:
 
         path = self.path
         location = files.display(path)
-        with files.locked(path):
-            found = _bytes(path, location)
-            text = None if found is None else reading.decode(found, location)
-            before = text or ""
+
+        def changed(found: bytes | None) -> bytes | None:
+            before = "" if found is None else reading.decode(found, location)
             data = reading.read(before, location).plain()
             assert isinstance(data, dict)
             after = writing.rewrite(before, change(data), location)
-            if after == before and (text is not None or not after):
-                return
+            if after == before:
+                return None
             encoded = _byte_order_mark(found or b"") + after.encode("utf-8")
             if len(encoded) > LIMIT:
                 raise ConfigError(
@@ -85,7 +84,11 @@ class YAMLStore:
                 )
             files.private_dir(path.parent)
             _close_to_others(path)
-            files.write_atomic(path, encoded)
+            return encoded
+
+        with files.locked(path):
+            _bytes(path, location)  # which looks at its size, mode and owner before it is read
+            files.update(path, changed, limit=LIMIT)
 
 
 def _bytes(path: Path, location: str) -> bytes | None:

@@ -32,4 +32,6 @@ def run() -> None:
     try:
         cli()
     finally:
+        # All is done and said. What is left is Python's own end, and that would die of the signal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.freeze()  # else the interpreter looks through everything once more before it ends

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ConfigStore,
         ImageBuilder,
         RemoteBackend,
+        ServerClock,
         ServerCommands,
         SSHConfigWriter,
     )
@@ -96,7 +97,7 @@ else:
             "l8s_core.client": "Client Container Session connect",
             "l8s_core.config": "Choice Config",
             "l8s_core.contracts": (
-                "ConfigDocument ConfigStore ImageBuilder RemoteBackend ServerCommands SSHConfigWriter"
+                "ConfigDocument ConfigStore ImageBuilder RemoteBackend ServerClock ServerCommands SSHConfigWriter"
             ),
             "l8s_core.errors": (
                 "REMOTE_ONLY_NOTE AgentUnavailable AuthenticationFailed BackendError ConfigError ConnectionFailed "
@@ -185,6 +186,7 @@ __all__ = [
     "SSHConfigError",
     "SSHConfigWriter",
     "SSHConfigWriterProvider",
+    "ServerClock",
     "ServerCommands",
     "Session",
     "SetupFailed",

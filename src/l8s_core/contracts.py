@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from l8s_core.model import (
         ChangePlan,
         ContainerInfo,
@@ -201,6 +203,15 @@ class ServerCommands(Protocol):
         Raises:
             ConnectionFailed: the connection died or the time is up; the command may have run, and may run on.
         """
+        ...
+
+
+@runtime_checkable
+class ServerClock(Protocol):
+    """Capability: knows what time the server thinks it is. Times in a `ContainerInfo` are by that clock."""
+
+    def server_time(self) -> datetime | None:
+        """The server's time now, with its zone, from what it has said anyway; nothing is asked. None: it said none."""
         ...
 
 

@@ -70,6 +70,7 @@ PUBLIC = [
     "SSHConfigError",
     "SSHConfigWriter",
     "SSHConfigWriterProvider",
+    "ServerClock",
     "ServerCommands",
     "Session",
     "SetupFailed",
