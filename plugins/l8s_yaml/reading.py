@@ -15,9 +15,8 @@ from attrs import define, field
 
 from l8s_core import names
 from l8s_core.errors import ConfigError
+from l8s_yaml.plain import LIMIT
 
-LIMIT = 64 * 1024
-"""Bytes."""
 MAX_DEPTH = 8
 MAX_DIGITS = 15
 """Every number of so many digits is exact in JSON's readers too (2**53)."""

@@ -1,6 +1,7 @@
 """The config file on the laptop: found, read, and changed under a lock.
 
-Not here: YAML itself (`l8s_yaml.reading`, `l8s_yaml.writing`) and how a file is replaced (`l8s_core.files`).
+Not here: YAML itself (`l8s_yaml.plain`, `l8s_yaml.reading`, `l8s_yaml.writing`) and how a file is replaced
+(`l8s_core.files`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 from l8s_core import files
 from l8s_core.contracts import ConfigDocument
 from l8s_core.errors import ConfigError, LocalFileError
-from l8s_yaml import reading, writing
+from l8s_yaml import plain
+from l8s_yaml.plain import LIMIT
 
 
 class YAMLStore:
@@ -39,10 +41,15 @@ class YAMLStore:
         """
         path = self.path
         location = files.display(path)
-        text = _text(path, location)
-        if text is None:
+        found = _bytes(path, location)
+        if found is None:
             return ConfigDocument(location=location, exists=False)
-        root = reading.read(text, location)
+        simple = plain.read(found)
+        if simple is not None:
+            return ConfigDocument(location=location, exists=True, data=simple[0], lines=simple[1])
+        from l8s_yaml import reading
+
+        root = reading.read(reading.decode(found, location), location)
         data = root.plain()
         assert isinstance(data, dict)
         return ConfigDocument(location=location, exists=True, data=data, lines=reading.lines(root))
@@ -57,6 +64,8 @@ class YAMLStore:
             ConfigError: as `load`, or the change cannot be made without harm to what is written there.
             LocalFileError: the file cannot be written, or stays locked for too long.
         """
+        from l8s_yaml import reading, writing
+
         path = self.path
         location = files.display(path)
 
@@ -68,9 +77,9 @@ class YAMLStore:
             if after == before:
                 return None
             encoded = _byte_order_mark(found or b"") + after.encode("utf-8")
-            if len(encoded) > reading.LIMIT:
+            if len(encoded) > LIMIT:
                 raise ConfigError(
-                    f"{location}: it would grow to {len(encoded)} bytes, at most {reading.LIMIT} are read",
+                    f"{location}: it would grow to {len(encoded)} bytes, at most {LIMIT} are read",
                     hints=("Remove profiles that are not needed: l8s profile remove NAME",),
                 )
             files.private_dir(path.parent)
@@ -78,11 +87,17 @@ class YAMLStore:
             return encoded
 
         with files.locked(path):
-            _text(path, location)  # which looks at its size, mode and owner before it is read
-            files.update(path, changed, limit=reading.LIMIT)
+            _bytes(path, location)  # which looks at its size, mode and owner before it is read
+            files.update(path, changed, limit=LIMIT)
 
 
-def _text(path: Path, location: str) -> str | None:
+def _bytes(path: Path, location: str) -> bytes | None:
+    """What is in the file; None when there is none.
+
+    Raises:
+        ConfigError: others may write it, or it is too large.
+        LocalFileError: it cannot be read.
+    """
     try:
         found = path.stat()
     except OSError:
@@ -93,9 +108,11 @@ def _text(path: Path, location: str) -> str | None:
                 f"{location} can be written by other users of this machine, who could send you to a server of theirs",
                 hints=(f"Look through it, then make it yours alone: chmod 600 {location}",),
             )
-        reading.check_size(found.st_size, location)
-    data = files.read_limited(path, reading.LIMIT)
-    return None if data is None else reading.decode(data, location)
+        if found.st_size > LIMIT:
+            from l8s_yaml.reading import check_size
+
+            check_size(found.st_size, location)
+    return files.read_limited(path, LIMIT)
 
 
 def _byte_order_mark(data: bytes) -> bytes:

@@ -5,7 +5,6 @@ Not here: the rule itself (`l8s_core.policy`).
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,7 +45,11 @@ def _names_a_server(conf: Path) -> bool:
     """Whether ``conf`` has ``[engine] service_destinations`` or ``active_service`` (containers.conf(5))."""
     try:
         data = files.read_limited(conf, MAX_CONF)
-        engine = tomllib.loads((data or b"").decode("utf-8")).get("engine")
+        if not data:
+            return False
+        import tomllib
+
+        engine = tomllib.loads(data.decode("utf-8")).get("engine")
     except (LocalFileError, ValueError, RecursionError):
         return False
     return isinstance(engine, dict) and bool(engine.get("service_destinations") or engine.get("active_service"))

@@ -9,16 +9,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from attrs import define, field
 
-from l8s_cli.ignored import ignored_settings, warning
 from l8s_cli.output import Output, OutputFormat
-from l8s_cli.progress import StepDisplay
-from l8s_core.errors import L8sError
 
 if TYPE_CHECKING:
     from l8s_core.client import Client, Session
@@ -32,23 +27,35 @@ def _load_session(third_party: bool, environ: Mapping[str, str]) -> Session:
     return Session.load(third_party=third_party, environ=environ)
 
 
-def _environ() -> Mapping[str, str]:
-    return os.environ
+def _others_are_installed() -> bool:
+    from l8s_core.installed import third_party
+
+    return third_party()
 
 
-@define
 class Invocation:
-    """The global options as they were given, and the plugins and configuration behind them, loaded when needed."""
+    """The global options as they were given, and the plugins and configuration behind them, loaded when needed.
 
-    profile: str | None = None
-    output: OutputFormat = "table"
-    verbose: bool = False
-    third_party: bool = True
-    environ: Mapping[str, str] = field(factory=_environ, repr=False)
-    load: Callable[[bool, Mapping[str, str]], Session] = _load_session
-    profile_in_use: str | None = None
-    """The name of the profile once it was chosen, for the error messages."""
-    _session: Session | None = None
+    ``others_installed`` tells whether any plugin is there that l8s does not bring itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        load: Callable[[bool, Mapping[str, str]], Session] = _load_session,
+        others_installed: Callable[[], bool] = _others_are_installed,
+    ) -> None:
+        self.profile: str | None = None
+        self.output: OutputFormat = "table"
+        self.verbose = False
+        self.third_party = True
+        self.environ = environ
+        self.profile_in_use: str | None = None
+        """The name of the profile once it was chosen, for the error messages."""
+        self._load = load
+        self._others_installed = others_installed
+        self._session: Session | None = None
 
     @property
     def out(self) -> Output:
@@ -59,8 +66,12 @@ class Invocation:
     def session(self) -> Session:
         """The plugins and the configuration; no network."""
         if self._session is None:
-            self._session = self.load(self.third_party, self.environ)
+            self._session = self._load(self.third_party, self.environ)
         return self._session
+
+    def may_have_commands_of_plugins(self) -> bool:
+        """Whether loading the plugins may bring commands; those of l8s itself have none that `main` does not list."""
+        return self.third_party and self._others_installed()
 
     def chosen_profile(self) -> Profile:
         """The profile that ``--profile``, the environment or the configuration names."""
@@ -70,10 +81,18 @@ class Invocation:
 
     def steps(self) -> StepObserver | None:
         """What shows the steps of a job: None where only programs read."""
-        return None if self.out.for_programs else StepDisplay()
+        if self.out.for_programs:
+            return None
+        from l8s_cli.progress import StepDisplay
+
+        return StepDisplay()
 
     def warn_of_ignored_settings(self, profile: str) -> None:
         """Say which settings of podman and docker have no effect here."""
+        from pathlib import Path
+
+        from l8s_cli.ignored import ignored_settings, warning
+
         settings = ignored_settings(self.environ, Path.home())
         if settings:
             self.out.warn(warning(settings, profile))
@@ -90,6 +109,8 @@ class Invocation:
             if self.verbose and client.round_trips is not None:
                 self.out.note(f"{client.round_trips} round trips to the server")
         except BrokenPipeError as error:
+            from l8s_core.errors import L8sError
+
             # Left alone it would look like a reader of stdout that went away, which is no failure.
             raise L8sError(f"The connection to the server broke: {error}") from error
         finally:

@@ -1,33 +1,35 @@
 """The command's root: which subcommands there are, and the one place where a failure becomes text and an exit code.
 
-A subcommand's module is imported when it is used, so that ``l8s --help`` and completion stay quick. A subcommand
-returns its exit code, or None for 0. Not here: the subcommands (`l8s_cli.commands`) and the options they share
-(`l8s_cli.parsing`).
+A subcommand's module is imported when it is used, and nothing of the library here, so that ``l8s --help`` and
+completion stay quick. A subcommand returns its exit code, or None for 0. Not here: the subcommands
+(`l8s_cli.commands`) and the options they share (`l8s_cli.parsing`).
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-import traceback
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from attrs import frozen
 
-from l8s_cli.hookspecs import CommandProvider
+from l8s_cli import completion
 from l8s_cli.invocation import Invocation
 from l8s_cli.output import silence
 from l8s_cli.parsing import Group, add_global_options
-from l8s_cli.report import OutputClosed, report
-from l8s_core import names
-from l8s_core.errors import L8sError, PluginError
+from l8s_cli.problems import OutputClosed
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from click.shell_completion import CompletionItem
+
+    from l8s_cli.hookspecs import CommandProvider
+    from l8s_core.errors import PluginError
 
 
-@frozen
-class BuiltIn:
+class BuiltIn(NamedTuple):
     """A subcommand that need not be imported to be listed: its module and name there, and its help in one line."""
 
     module: str
@@ -77,6 +79,9 @@ class Root(Group):
         extra["standalone_mode"] = False
         extra.setdefault("prog_name", "l8s")
         invocation = extra.setdefault("obj", Invocation())
+        if completion.asked():
+            with completion.quiet():
+                return super().main(*args, **extra)
         code: object = 0
         try:
             code = super().main(*args, **extra)
@@ -110,6 +115,19 @@ class Root(Group):
         """The names of the built-in commands and of the plugins'."""
         return [*BUILT_IN, *(provider.name for _, provider in _plugin_commands(ctx))]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The commands, without importing them, and the options."""
+        from click.shell_completion import CompletionItem
+
+        from l8s_core import names
+
+        commands = [(name, item.summary) for name, item in BUILT_IN.items()]
+        commands += [(item.name, names.printable(item.summary)) for _, item in _plugin_commands(ctx)]
+        return [
+            *(CompletionItem(name, help=summary) for name, summary in commands if name.startswith(incomplete)),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
+
     def suggestions(self, ctx: click.Context) -> Iterable[str]:
         """As `list_commands`, with the aliases."""
         return [*self.list_commands(ctx), *ALIASES]
@@ -129,9 +147,9 @@ class Root(Group):
             return None
         if len(offers) > 1:
             plugins = [plugin for plugin, _ in offers]
-            raise PluginError(
+            raise _plugin_error(
                 f"More than one plugin has a command named {cmd_name!r}: {', '.join(plugins)}.",
-                hints=(f"Block all but one of them, for example: L8S_BLOCK_PLUGINS={','.join(plugins[1:])}",),
+                f"Block all but one of them, for example: L8S_BLOCK_PLUGINS={','.join(plugins[1:])}",
             )
         return add_global_options(_made(*offers[0]))
 
@@ -144,9 +162,10 @@ class Root(Group):
             ]
             for title, commands in SECTIONS.items()
         }
-        sections["More"] += [
-            (item.name, f"{names.printable(item.summary)} (plugin {plugin})") for plugin, item in _plugin_commands(ctx)
-        ]
+        for plugin, item in _plugin_commands(ctx):
+            from l8s_core import names
+
+            sections["More"].append((item.name, f"{names.printable(item.summary)} (plugin {plugin})"))
         width = max(len(name) for rows in sections.values() for name, _ in rows)
         for title, rows in sections.items():
             with formatter.section(title):
@@ -160,13 +179,15 @@ class Root(Group):
 
 def _plugin_commands(ctx: click.Context) -> Sequence[tuple[str, CommandProvider]]:
     """What the plugins bring, but for names that are built in, each with its plugin's name."""
+    invocation = ctx.ensure_object(Invocation)
+    if not invocation.may_have_commands_of_plugins():
+        return []
     from l8s_cli import hookspecs
 
-    host = ctx.ensure_object(Invocation).session.plugins
     return [
         (plugin, item)
-        for plugin, item in host.collect(hookspecs, "l8s_cli_commands")
-        if isinstance(item, CommandProvider) and item.name not in BUILT_IN and item.name not in ALIASES
+        for plugin, item in invocation.session.plugins.collect(hookspecs, "l8s_cli_commands")
+        if isinstance(item, hookspecs.CommandProvider) and item.name not in BUILT_IN and item.name not in ALIASES
     ]
 
 
@@ -174,16 +195,22 @@ def _made(plugin: str, provider: CommandProvider) -> click.Command:
     try:
         command = provider.factory()
     except Exception as error:
-        raise PluginError(
+        raise _plugin_error(
             f"The command {provider.name!r} of plugin {plugin!r} could not be made: {type(error).__name__}: {error}",
-            hints=(f"Mend the plugin, or block it: L8S_BLOCK_PLUGINS={plugin}",),
+            f"Mend the plugin, or block it: L8S_BLOCK_PLUGINS={plugin}",
         ) from error
     if not isinstance(command, click.Command):
-        raise PluginError(
+        raise _plugin_error(
             f"The command {provider.name!r} of plugin {plugin!r} is no click command but {type(command).__name__}.",
-            hints=(f"Mend the plugin, or block it: L8S_BLOCK_PLUGINS={plugin}",),
+            f"Mend the plugin, or block it: L8S_BLOCK_PLUGINS={plugin}",
         )
     return command
+
+
+def _plugin_error(message: str, hint: str) -> PluginError:
+    from l8s_core.errors import PluginError
+
+    return PluginError(message, hints=(hint,))
 
 
 def _wants_json(args: Sequence[str]) -> bool:
@@ -199,34 +226,28 @@ def _wants_json(args: Sequence[str]) -> bool:
 
 def _explain(error: Exception, invocation: Invocation) -> int:
     """Print what went wrong; its exit code."""
+    from l8s_cli.report import report
+    from l8s_core.errors import L8sError
+
     known = report(error, profile=invocation.profile_in_use)
     expected = isinstance(error, L8sError | click.ClickException | click.Abort)
     if invocation.verbose and not expected:
+        import traceback
+
         invocation.out.log("".join(traceback.format_exception(error)))
     invocation.out.error(known)
     return known.exit_code
 
 
-class _LogToOutput(logging.Handler):
-    """What the library logs, on stderr: warnings always, the rest with ``-v``. The text may come from a server."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        super().__init__()
-        self._invocation = invocation
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.WARNING:
-            self._invocation.out.warn(record.getMessage())
-        elif self._invocation.verbose:
-            self._invocation.out.note(f"{record.name}: {record.getMessage()}")
-
-
 def _show_log(invocation: Invocation) -> None:
-    logger = logging.getLogger("l8s")
-    for handler in [handler for handler in logger.handlers if isinstance(handler, _LogToOutput)]:
-        logger.removeHandler(handler)
-    logger.addHandler(_LogToOutput(invocation))
-    logger.setLevel(logging.DEBUG)
+    from l8s_core.log import when_used
+
+    def prepare(logger: Logger) -> None:
+        from l8s_cli.log import show
+
+        show(logger, invocation)
+
+    when_used(prepare)
 
 
 cli = Root(

@@ -7,28 +7,25 @@ JSON's own escapes. Not here: the wording of errors (`l8s_cli.report`) and of ta
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
-from attrs import frozen
 
-from l8s_cli import tables
-from l8s_cli.report import OutputClosed, Report, for_people, for_programs
-from l8s_core import names
-from l8s_core.model import StreamName
+from l8s_cli.problems import OutputClosed
+
+if TYPE_CHECKING:
+    from l8s_cli.report import Report
+    from l8s_cli.tables import Table
+    from l8s_core.model import StreamName
 
 SCHEMA = "l8s/1"
 OutputFormat = Literal["table", "json"]
 
 
-@frozen
-class Output:
+class Output(NamedTuple):
     """Writes for people (``table``) or for programs (``json``)."""
 
     format: OutputFormat = "table"
@@ -39,19 +36,25 @@ class Output:
         """Whether stdout holds JSON."""
         return self.format == "json"
 
-    def data(self, kind: str, data: object, text: str | tables.Table | Callable[[], str]) -> None:
+    def data(self, kind: str, data: object, text: str | Table | Callable[[], str]) -> None:
         """The result of a command: ``data`` for programs, ``text`` (or what it returns) for people.
 
         Raises:
             OutputClosed: nobody reads stdout any more.
         """
         if self.for_programs:
+            import json
+
             envelope = {"schema": SCHEMA, "kind": kind, "data": data}
             write(json.dumps(envelope, indent=2, default=_plain) + "\n")
-        elif isinstance(text, tables.Table):
-            write(_on_terminal(text) if is_terminal() else tables.plain(text))
+        elif isinstance(text, str) or callable(text):
+            write(_escaped(text if isinstance(text, str) else text()))
+        elif is_terminal():
+            write(_on_terminal(text))
         else:
-            write(names.printable_lines(text if isinstance(text, str) else text()))
+            from l8s_cli import tables
+
+            write(tables.plain(text))
 
     def raw(self, stream: StreamName, data: bytes) -> None:
         """A command's own bytes, as they are.
@@ -71,23 +74,25 @@ class Output:
     def note(self, text: str = "") -> None:
         """Something for people to know, on stderr; programs are not bothered with it."""
         if not self.for_programs:
-            write(names.printable_lines(text) + "\n", err=True)
+            write(_escaped(text) + "\n", err=True)
 
     def warn(self, sentence: str) -> None:
         """Something that will hurt later, on stderr."""
         if self.for_programs:
             _one_line({"schema": SCHEMA, "kind": "warning", "message": sentence})
         else:
-            write(f"Warning: {names.printable_lines(sentence)}\n", err=True)
+            write(f"Warning: {_escaped(sentence)}\n", err=True)
 
     def log(self, text: str) -> None:
         """Print a piece of a log as it comes, line breaks included, on stderr; for programs only with ``-v``."""
         if not self.for_programs or self.verbose:
             # A lone carriage return is how progress bars rewrite their line.
-            write(names.printable_lines(text.replace("\r\n", "\n").replace("\r", "\n")), err=True)
+            write(_escaped(text.replace("\r\n", "\n").replace("\r", "\n")), err=True)
 
     def error(self, known: Report) -> None:
         """Why the command failed, on stderr."""
+        from l8s_cli.report import for_people, for_programs
+
         if self.for_programs:
             _one_line({"schema": SCHEMA, "kind": "error", "error": for_programs(known)})
         else:
@@ -98,6 +103,20 @@ def is_terminal(*, err: bool = False) -> bool:
     """Whether stdout (or stderr) is a terminal; a closed one is none."""
     stream = sys.stderr if err else sys.stdout
     return stream is not None and stream.isatty()
+
+
+def columns() -> int:
+    """The terminal's width, found as `shutil.get_terminal_size` finds it; importing shutil imports every compressor."""
+    try:
+        wished = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        wished = 0
+    if wished > 0:
+        return wished
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):  # stdout is closed, or no terminal
+        return 80
 
 
 def encodes(text: str, *, err: bool = False) -> bool:
@@ -128,17 +147,29 @@ def silence() -> None:
 
     As https://docs.python.org/3/library/signal.html#note-on-sigpipe has it.
     """
+    import contextlib
+
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _escaped(text: str) -> str:
+    from l8s_core import names
+
+    return names.printable_lines(text)
+
+
 def _one_line(document: Mapping[str, object]) -> None:
+    import json
+
     write(json.dumps(document, default=_plain) + "\n", err=True)
 
 
 def _plain(value: object) -> object:
     """``json.dumps`` asks for what it does not know."""
+    from datetime import datetime
+
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
@@ -148,7 +179,16 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def _on_terminal(table: tables.Table) -> str:
+def _on_terminal(table: Table) -> str:
+    """With a bold header, and too wide cells folded; that is left to rich, whose import takes a third of a list."""
+    from l8s_cli import tables
+
+    text = tables.plain(table)
+    if text.isascii() and max(map(len, text.splitlines())) <= columns():
+        header, _, rows = text.partition("\n")
+        plain = os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+        return text if plain else f"{click.style(header, bold=True)}\n{rows}"
+
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text

@@ -1,21 +1,21 @@
 """What every command line of l8s shares: global options that go anywhere, help with examples, suggestions.
 
-Not here: which subcommands there are (`l8s_cli.main`).
+Not here: which subcommands there are (`l8s_cli.main`). Everything here is imported for ``l8s --help`` and completion,
+so nothing of the library is until it is needed.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click import formatting
 
+from l8s_cli import completion
 from l8s_cli.invocation import Invocation
-from l8s_cli.output import write
-from l8s_cli.report import UsageProblem
-from l8s_core import names
-from l8s_core.errors import InvalidValue
+from l8s_cli.output import columns, write
+from l8s_cli.problems import UsageProblem
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any]
@@ -42,6 +42,8 @@ class Checked(_ParamType):
         Raises:
             InvalidValue: ``check`` refuses it.
         """
+        from l8s_core.errors import InvalidValue
+
         try:
             return self._check(value)
         except InvalidValue as error:
@@ -50,7 +52,13 @@ class Checked(_ParamType):
 
 def number(check: Callable[[object], int]) -> Checked:
     """A whole number in plain digits that ``check`` judges."""
-    return Checked(lambda text: check(names.written_number(text)))
+
+    def checked(text: str) -> int:
+        from l8s_core import names
+
+        return check(names.written_number(text))
+
+    return Checked(checked)
 
 
 def _place(param: click.Parameter | None) -> str:
@@ -67,7 +75,7 @@ class GlobalOption(click.Option):
 
 
 def _set_profile(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    if value is not None and not ctx.resilient_parsing:
+    if value is not None:  # also for completion, whose answers depend on it
         ctx.ensure_object(Invocation).profile = value
 
 
@@ -94,15 +102,22 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
         ctx.exit()
 
 
+def _profile_name(text: str) -> str:
+    from l8s_core import names
+
+    return names.profile_name(text)
+
+
 def _global_options() -> list[GlobalOption]:
     return [
         GlobalOption(
             ["--profile"],
-            type=Checked(names.profile_name),
+            type=Checked(_profile_name),
             metavar="NAME",
             expose_value=False,
             is_eager=True,
             callback=_set_profile,
+            shell_complete=completion.profiles,
             help="Use this profile instead of the active one.",
         ),
         GlobalOption(
@@ -151,8 +166,25 @@ def add_global_options(command: click.Command) -> click.Command:
     return command
 
 
+class HelpFormatter(click.HelpFormatter):
+    """As click's, but it asks for the terminal's width itself: click imports shutil for that, and every compressor."""
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        if width is None and formatting.FORCED_WIDTH is None:
+            width = max(min(columns(), max_width or 80) - 2, 50)
+        super().__init__(indent_increment, width, max_width)
+
+
+class Context(click.Context):
+    """Formats help with our formatter."""
+
+    formatter_class = HelpFormatter
+
+
 class Command(click.Command):
     """A subcommand whose help ends with ``examples``: pairs of a command line and what it does."""
+
+    context_class = Context
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -195,6 +227,7 @@ class Group(click.Group):
     """A noun with verbs under it. Without one it prints its help."""
 
     command_class = Command
+    context_class = Context
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
         kwargs.update(invoke_without_command=True, callback=_help_when_alone)
@@ -213,6 +246,10 @@ class Group(click.Group):
         name = args[0]
         if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
+        import difflib
+
+        from l8s_core import names
+
         close = difflib.get_close_matches(name, sorted(set(self.suggestions(ctx))), n=3, cutoff=0.5)
         raise UsageProblem(
             f"There is no command {names.shown(name)}.",
@@ -257,24 +294,30 @@ def write_examples(examples: Sequence[tuple[str, str]], formatter: click.HelpFor
         formatter.write(f"  # {meaning}\n  $ {line}\n")
 
 
-_SERVER: dict[str, tuple[Checked, str, str]] = {
-    "--host": (Checked(names.host), "HOST", "The server's name or address."),
-    "--user": (Checked(names.remote_user), "USER", "Who to log in as [root]."),
-    "--port": (number(names.port), "PORT", "The SSH port [your ssh config's, else 22]."),
-    "--socket": (Checked(names.socket_path), "PATH", "Podman's socket on the server [/run/podman/podman.sock]."),
-    "--key": (
-        Checked(names.local_path),
-        "FILE",
-        "Which of the agent's keys to use, by its file [~/.ssh/id_ed25519].",
-    ),
-    "--image": (Checked(names.image), "IMAGE", "What containers are made from [l8s build's image]."),
+_SERVER: dict[str, tuple[str, str]] = {
+    "--host": ("HOST", "The server's name or address."),
+    "--user": ("USER", "Who to log in as [root]."),
+    "--port": ("PORT", "The SSH port [your ssh config's, else 22]."),
+    "--socket": ("PATH", "Podman's socket on the server [/run/podman/podman.sock]."),
+    "--key": ("FILE", "Which of the agent's keys to use, by its file [~/.ssh/id_ed25519]."),
+    "--image": ("IMAGE", "What containers are made from [l8s build's image]."),
 }
 
 
 def server_option(name: str, *, required: bool = False) -> Callable[[Function], Function]:
     """One of the options that describe a server: ``--user``."""
-    kind, metavar, meaning = _SERVER[name]
-    return click.option(name, type=kind, required=required, metavar=metavar, help=meaning)
+    from l8s_core import names
+
+    kinds = {
+        "--host": Checked(names.host),
+        "--user": Checked(names.remote_user),
+        "--port": number(names.port),
+        "--socket": Checked(names.socket_path),
+        "--key": Checked(names.local_path),
+        "--image": Checked(names.image),
+    }
+    metavar, meaning = _SERVER[name]
+    return click.option(name, type=kinds[name], required=required, metavar=metavar, help=meaning)
 
 
 def server_options(required: bool) -> Callable[[Function], Function]:

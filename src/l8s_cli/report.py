@@ -5,32 +5,16 @@ Not here: printing it (`l8s_cli.main`), and the errors themselves (`l8s_core.err
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import click
 from attrs import frozen
 
+from l8s_cli.problems import UsageProblem
 from l8s_core import names
 from l8s_core.errors import REMOTE_ONLY_NOTE, L8sError
 
 ERRORS_PAGE = "docs/errors.md"
 SENTENCE = 400
 """Characters."""
-
-
-class UsageProblem(click.UsageError):
-    """A command line that cannot be understood, with what to type instead."""
-
-    def __init__(self, message: str, *, hints: Sequence[str] = (), ctx: click.Context | None = None) -> None:
-        super().__init__(message, ctx)
-        self.hints = tuple(hints)
-
-
-class OutputClosed(BaseException):
-    """Whoever read our output has gone; there is nobody left to tell.
-
-    Not an `Exception`, so that no layer that output passes through takes it for a failure of its own.
-    """
 
 
 @frozen(kw_only=True)

@@ -4,61 +4,51 @@
         container = client.create(l8s.ContainerSpec(name="myapp"))
         print(container.exec(["python3", "--version"], timeout=30).stdout)
 
-Not here: how a container is put together (`l8s_core.provision`), or reached (a backend).
+Not here: how a container is put together (`l8s_core.provision`), or reached (a backend). What only some of the
+methods need is imported in them: a command starts with this module and waits for what it imports.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from l8s_core import connecting, images, layout, names, provision, removal
+from l8s_core import layout, names
 from l8s_core.config import Choice, Config, choose, parse
-from l8s_core.contracts import (
-    ConfigStore,
-    CountsRoundTrips,
-    ImageBuilder,
-    RemoteBackend,
-    ServerClock,
-    ServerCommands,
-    SSHConfigWriter,
-)
+from l8s_core.contracts import CountsRoundTrips, ImageBuilder, ServerClock, ServerCommands
 from l8s_core.errors import BackendError, ContainerNotFound, InvalidValue, L8sError, UnsupportedOperation
-from l8s_core.known_hosts import KnownHosts
-from l8s_core.model import (
-    LABEL_USER,
-    ContainerInfo,
-    ContainerSpec,
-    Endpoint,
-    ExecResult,
-    HostBlock,
-    HostFacts,
-    Image,
-    Operation,
-    OperationKind,
-    Outcome,
-    OutputSink,
-    Profile,
-    Removal,
-)
+from l8s_core.model import LABEL_USER, Operation, Outcome, Profile
 from l8s_core.options import check_options
 from l8s_core.plugins import PluginHost
-from l8s_core.steps import StepObserver, Steps
+from l8s_core.steps import Steps
 
 if TYPE_CHECKING:
-    from l8s_core.multiplex.held import HeldBackend
-    from l8s_core.sync import SyncResult
+    from types import TracebackType
 
-_log = logging.getLogger("l8s.client")
+    from l8s_core import connecting, provision
+    from l8s_core.contracts import ConfigStore, RemoteBackend, SSHConfigWriter
+    from l8s_core.known_hosts import KnownHosts
+    from l8s_core.model import (
+        ContainerInfo,
+        ContainerSpec,
+        Endpoint,
+        ExecResult,
+        HostBlock,
+        HostFacts,
+        Image,
+        OperationKind,
+        OutputSink,
+        Removal,
+    )
+    from l8s_core.multiplex.held import HeldBackend
+    from l8s_core.steps import StepObserver
+    from l8s_core.sync import SyncResult
 
 DEFAULT_CONFIG_STORE = "yaml"
 STORE_VARIABLE = "L8S_CONFIG_STORE"
@@ -72,7 +62,6 @@ class Session:
 
     def __init__(self, plugins: PluginHost, *, environ: Mapping[str, str] | None = None) -> None:
         self.plugins = plugins
-        self.known_hosts = KnownHosts()
         self._environ = os.environ if environ is None else environ
 
         self._third_party = True
@@ -84,6 +73,13 @@ class Session:
         session = cls(PluginHost.load(third_party=third_party, environ=environment), environ=environment)
         session._third_party = third_party
         return session
+
+    @cached_property
+    def known_hosts(self) -> KnownHosts:
+        """The host keys that l8s trusts."""
+        from l8s_core.known_hosts import KnownHosts
+
+        return KnownHosts()
 
     @cached_property
     def store(self) -> ConfigStore:
@@ -219,9 +215,15 @@ class Client:
             return
         steps = Steps(on_step)
         with self._errors():
-            connected = self._kept(steps) or connecting.connect(self._backend, steps, where=self.profile.remote_host)
+            connected = self._kept(steps) or self._connected(steps)
         self.warnings = connected.warnings
         self._endpoint = connected.endpoint
+
+    def _connected(self, steps: Steps) -> connecting.Connected:
+        """A connection of this client's own."""
+        from l8s_core.connecting import connect
+
+        return connect(self._backend, steps, where=self.profile.remote_host)
 
     def _kept(self, steps: Steps) -> connecting.Connected | None:
         """The connection that another process keeps; None when there is to be none, or can be none."""
@@ -234,7 +236,9 @@ class Client:
             return self._backend.connect(steps)
         except Unusable as error:
             # as it would be without: slower, and nothing that anybody has to mend now
-            _log.info("connecting without multiplexing: %s", error)
+            from l8s_core.log import logger
+
+            logger().info("connecting without multiplexing: %s", error)
             self._backend, self._otherwise = self._otherwise(), None
             return None
 
@@ -308,6 +312,8 @@ class Client:
             ContainerExists: the name is taken.
             L8sError: a step failed (``error.step``); nothing is left behind, or the message says what is.
         """
+        from l8s_core import provision
+
         wish = provision.validated(spec, self.profile)
         with self._operation("create", wish.name, spec=spec):
             context = self._context(on_step)
@@ -337,6 +343,8 @@ class Client:
         Raises:
             ContainerNotFound: there is nothing of that name.
         """
+        from l8s_core import removal
+
         with self._operation("remove", name):
             return removal.remove(self._context(on_step), name, keep_volumes=keep_volumes)
 
@@ -403,6 +411,9 @@ class Client:
             UnsupportedOperation: the backend cannot build.
             BackendError: the build failed.
         """
+        from l8s_core import images
+        from l8s_core.model import Image
+
         plan = images.plan_build(self.profile, flavor=flavor, file=containerfile, base=base, tag=tag)
         with self._operation("build", plan.tag), Steps(on_step).step("build") as step:
             if not isinstance(self._backend, ImageBuilder):
@@ -474,6 +485,8 @@ class Client:
     # Inside
 
     def _started(self, info: ContainerInfo) -> Container:
+        from l8s_core import provision
+
         self._backend.start(info.name)
         provision.wait_until_ready(self._backend, info)
         return Container(self, self._info(info.short_name))
@@ -487,6 +500,8 @@ class Client:
         return info
 
     def _context(self, on_step: StepObserver | None) -> provision.Context:
+        from l8s_core import provision
+
         return provision.Context(
             backend=self._backend,
             profile=self.profile,
@@ -510,7 +525,7 @@ class Client:
         """
         if kind not in ("list", "build", "sync"):
             names.container_name(target)
-        operation = Operation(kind=kind, profile=self.profile, target=target, id=secrets.token_hex(8), spec=spec)
+        operation = Operation(kind=kind, profile=self.profile, target=target, id=os.urandom(8).hex(), spec=spec)
         start = time.monotonic()
         error: BaseException | None = None
         try:

@@ -14,21 +14,18 @@ A file without ``profiles:`` is one profile, ``dev``; its keys are then nobody e
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, partial
-from typing import TYPE_CHECKING, Never, NewType
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Never
 
 import attrs
-from attrs import field, frozen
+from attrs import frozen
 
 from l8s_core import names
 from l8s_core.contracts import ConfigDocument
 from l8s_core.errors import ConfigError, InvalidValue, L8sError, PluginError, no_configuration
 from l8s_core.model import Profile
-
-if TYPE_CHECKING:
-    from cattrs import BaseValidationError, Converter
 
 FLAT_PROFILE = "dev"
 """The name of the one profile of a file without ``profiles:``."""
@@ -38,10 +35,8 @@ PROFILE_VARIABLE = "L8S_PROFILE"
 MAX_PROBLEMS = 10
 """How many are told at once; a file with more is none that somebody mistyped."""
 
-_ProfileName = NewType("_ProfileName", str)
-_LabelKey = NewType("_LabelKey", str)
-_LabelValue = NewType("_LabelValue", str)
 _Path = tuple[str, ...]
+_Problems = list[tuple[_Path, Exception]]
 
 
 @frozen(kw_only=True)
@@ -68,15 +63,6 @@ class ProfileLayer:
 
 SETTINGS: tuple[str, ...] = tuple(item.name for item in attrs.fields(ProfileLayer))
 """Every key of a profile in a config, in the order in which they are shown."""
-
-
-@frozen(kw_only=True)
-class _Whole:
-    """A config file, with its top level moved under ``top`` so that one attrs class describes it."""
-
-    top: ProfileLayer
-    profiles: Mapping[str, ProfileLayer] = field(factory=dict)
-    active_profile: str | None = None
 
 
 @frozen(kw_only=True)
@@ -126,7 +112,9 @@ class Config:
         choices = self.names()
         if not choices:
             return no_configuration(self.document.location)
-        close = difflib.get_close_matches(name, choices, 1)
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, choices, 1)
         return ConfigError(
             f"There is no profile {names.shown(name)}. The choices are: {', '.join(choices)}",
             hints=(
@@ -221,24 +209,26 @@ def parse(document: ConfigDocument, plugin_profiles: Sequence[tuple[str, Profile
     Raises:
         ConfigError: with every problem in the document, each with its place and what to write instead.
     """
-    from cattrs import BaseValidationError
-
     data = dict(document.data)
-    has_profiles = PROFILES_KEY in data
-    raw: dict[str, object] = {key: data.pop(key) for key in (PROFILES_KEY, ACTIVE_KEY) if key in data}
-    raw["top"] = data
-    try:
-        whole = _converter().structure(raw, _Whole)
-    except BaseValidationError as error:
-        raise _config_error(document, list(_problems(error, ()))) from None
-    flat = not has_profiles
-    profiles = whole.profiles if has_profiles else ({FLAT_PROFILE: whole.top} if data else {})
+    apart = {key: data.pop(key) for key in (PROFILES_KEY, ACTIVE_KEY) if key in data}
+    flat = PROFILES_KEY not in apart
+    problems: _Problems = []
+    top = _layer(data, (), problems)
+    profiles = {FLAT_PROFILE: top} if flat and data else {}
+    if not flat:
+        profiles = dict(_profiles(apart[PROFILES_KEY], (PROFILES_KEY,), problems))
+    active: str | None = None
+    if ACTIVE_KEY in apart:
+        with _noted((ACTIVE_KEY,), problems):
+            active = _text(names.profile_name)(apart[ACTIVE_KEY])
+    if problems:
+        _config_error(document, problems)
     return Config(
         document=document,
-        top=ProfileLayer() if flat else whole.top,
+        top=ProfileLayer() if flat else top,
         profiles=profiles,
         plugin_profiles=tuple(plugin_profiles),
-        active_profile=whole.active_profile,
+        active_profile=active,
         flat=flat,
     )
 
@@ -401,38 +391,88 @@ def _plugin_layer(plugin: str, profile: Profile) -> ProfileLayer:
     Raises:
         PluginError: a value is not valid.
     """
-    from cattrs import BaseValidationError
-
     plain = Profile(name=profile.name, remote_host=profile.remote_host, remote_user=profile.remote_user)
     said = {key: getattr(profile, key) for key in SETTINGS if getattr(profile, key) != getattr(plain, key)}
     said |= {"remote_host": profile.remote_host, "remote_user": profile.remote_user}
-    try:
+    problems: _Problems = []
+    with _noted(("name",), problems):
         names.profile_name(profile.name)
-        return _converter().structure(said, ProfileLayer)
-    except (BaseValidationError, InvalidValue) as error:
-        problems = [((), error)] if isinstance(error, InvalidValue) else list(_problems(error, ()))
-        listed = "\n".join(f"  {'.'.join((*path, ''))[:-1] or 'name'}: {_words(found)[0]}" for path, found in problems)
+    layer = _layer(said, (), problems)
+    if problems:
+        listed = "\n".join(f"  {'.'.join(path)}: {_words(error)[0]}" for path, error in problems)
         raise PluginError(
             f"Plugin {plugin} supplies profile {names.shown(profile.name)} with invalid values:\n{listed}",
             hints=(f"Tell its author, or go on without it: export L8S_BLOCK_PLUGINS={plugin}",),
             profile=names.printable(str(profile.name)),
-        ) from None
+        )
+    return layer
 
 
 # Strict structuring
+#
+# By hand and not by cattrs: there is one class to fill, each value has its own check anyway, and importing cattrs and
+# making its functions would take a fifth of what a whole command may (docs/decisions/0020).
 
 
-def _text(check: Callable[[object], str]) -> Callable[[object, object], str]:
-    def structure(value: object, _type: object) -> str:
+def _layer(value: object, path: _Path, problems: _Problems) -> ProfileLayer:
+    """The settings in a mapping; what is wrong with any of them goes to ``problems``, each with its path."""
+    found: dict[str, object] = {}
+    for key, item in _items(value, "dev: {remote_host: server.example.com}", path, problems):
+        place = (*path, key)
+        if key == "labels":
+            found[key] = dict(_labels_in(item, place, problems))
+        elif key in _CHECKS:
+            with _noted(place, problems):
+                found[key] = _CHECKS[key](item)
+        else:
+            problems.append((place, _unknown_key(key, path)))
+    return ProfileLayer(**found)  # type: ignore[arg-type]
+
+
+def _profiles(value: object, path: _Path, problems: _Problems) -> Iterator[tuple[str, ProfileLayer]]:
+    example = "profiles: {dev: {remote_host: server.example.com, remote_user: root}}"
+    for name, item in _items(value, example, path, problems):
+        place = (*path, name)
+        with _noted(place, problems):
+            _text(names.profile_name)(name)
+        yield name, _layer(item, place, problems)
+
+
+def _labels_in(value: object, path: _Path, problems: _Problems) -> Iterator[tuple[str, str]]:
+    for key, item in _items(value, "labels: {team: blue}", path, problems):
+        with _noted((*path, key), problems):
+            yield _text(names.label_key)(key), _text(names.label_value)(item)
+
+
+def _items(value: object, example: str, path: _Path, problems: _Problems) -> Collection[tuple[str, object]]:
+    """The pairs of a mapping; none where it is no mapping, which is then the problem."""
+    try:
+        return _mapping(value, example).items()
+    except Exception as error:  # noqa: BLE001  as in `_noted`
+        problems.append((path, error))
+        return ()
+
+
+@contextmanager
+def _noted(path: _Path, problems: _Problems) -> Iterator[None]:
+    """Keep what is raised inside as a problem with the value at ``path``."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  a careless store hands over values that may do anything
+        problems.append((path, error))
+
+
+def _text(check: Callable[[object], str]) -> Callable[[object], str]:
+    def checked(value: object) -> str:
         if isinstance(value, bool | int | float):
             raise InvalidValue(f"{names.shown(value)} is not text", hints=(f'Write it in quotes: "{_plain(value)}"',))
         return check(_present(value))
 
-    return structure
+    return checked
 
 
-def _number(check: Callable[[object], int]) -> Callable[[object, object], int]:
-    def structure(value: object, _type: object) -> int:
+def _number(check: Callable[[object], int]) -> Callable[[object], int]:
+    def checked(value: object) -> int:
         if isinstance(value, str) and value.isascii() and value.isdigit():
             raise InvalidValue(
                 f"{names.shown(value)} is text, not a number",
@@ -440,10 +480,10 @@ def _number(check: Callable[[object], int]) -> Callable[[object, object], int]:
             )
         return check(_present(value))
 
-    return structure
+    return checked
 
 
-def _boolean(value: object, _type: object) -> bool:
+def _boolean(value: object) -> bool:
     if isinstance(_present(value), bool):
         return value is True
     raise InvalidValue(
@@ -472,113 +512,41 @@ def _mapping(value: object, example: str) -> dict[str, object]:
     return dict(value)
 
 
-def _options(value: object, _type: object) -> dict[str, object]:
+def _options(value: object) -> dict[str, object]:
     return _mapping(value, "options: {key: value}")
 
 
-@cache
-def _converter() -> Converter:
-    """The one converter. It coerces nothing: cattrs alone would read "false" as True and None as "None"."""
-    from cattrs import Converter
-    from cattrs.gen import make_dict_structure_fn, override
-
-    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
-    converter.register_structure_hook(_ProfileName, _text(names.profile_name))
-    converter.register_structure_hook(_LabelKey, _text(names.label_key))
-    converter.register_structure_hook(_LabelValue, _text(names.label_value))
-
-    def labels(value: object, _type: object) -> Mapping[str, str]:
-        pairs = converter.structure(_mapping(value, "labels: {team: blue}"), dict[_LabelKey, _LabelValue])
-        return dict(pairs.items())
-
-    def layer(value: object, _type: object) -> ProfileLayer:
-        return structure_layer(_mapping(value, "dev: {remote_host: server.example.com}"), ProfileLayer)
-
-    def profiles(value: object, _type: object) -> Mapping[str, ProfileLayer]:
-        plain = _mapping(value, "profiles: {dev: {remote_host: server.example.com, remote_user: root}}")
-        return dict(converter.structure(plain, dict[_ProfileName, ProfileLayer]).items())
-
-    checks: dict[str, Callable[[object, object], object]] = {
-        "remote_host": _text(names.host),
-        "remote_user": _text(names.remote_user),
-        "remote_port": _number(names.port),
-        "remote_socket": _text(names.socket_path),
-        "ssh_key_path": _text(names.local_path),
-        "base_image": _text(names.image),
-        "container_user": _text(names.container_user),
-        "container_prefix": _text(names.prefix),
-        "ssh_start_port": _number(names.start_port),
-        "labels": labels,
-        "backend": _text(names.plugin_name),
-        "ssh_config_writer": _text(names.plugin_name),
-        "options": _options,
-        "host_key_checking": _boolean,
-        "forward_agent": _boolean,
-        "multiplex": lambda value, _type: names.idle_time(_present(value)),
-    }
-    structure_layer = make_dict_structure_fn(
-        ProfileLayer,
-        converter,
-        _cattrs_forbid_extra_keys=True,
-        _cattrs_detailed_validation=True,
-        **{key: override(struct_hook=check) for key, check in checks.items()},  # type: ignore[arg-type]
-    )
-    converter.register_structure_hook(ProfileLayer, layer)
-    converter.register_structure_hook(
-        _Whole,
-        make_dict_structure_fn(
-            _Whole,
-            converter,
-            _cattrs_forbid_extra_keys=True,
-            _cattrs_detailed_validation=True,
-            profiles=override(struct_hook=profiles),
-            active_profile=override(struct_hook=_text(names.profile_name)),
-        ),
-    )
-    return converter
+_CHECKS: Mapping[str, Callable[[object], object]] = {
+    "remote_host": _text(names.host),
+    "remote_user": _text(names.remote_user),
+    "remote_port": _number(names.port),
+    "remote_socket": _text(names.socket_path),
+    "ssh_key_path": _text(names.local_path),
+    "base_image": _text(names.image),
+    "container_user": _text(names.container_user),
+    "container_prefix": _text(names.prefix),
+    "ssh_start_port": _number(names.start_port),
+    "backend": _text(names.plugin_name),
+    "ssh_config_writer": _text(names.plugin_name),
+    "options": _options,
+    "host_key_checking": _boolean,
+    "forward_agent": _boolean,
+    "multiplex": lambda value: names.idle_time(_present(value)),
+}
+"""What each setting must be, labels apart. Nothing is coerced: "false" is no boolean, and nothing is no text."""
 
 
 # Problems in words
-
-
-def _problems(error: BaseValidationError, path: _Path) -> Iterator[tuple[_Path, Exception]]:
-    """Every leaf of cattrs' tree of errors, with the path of the key that it is about."""
-    from cattrs import (
-        BaseValidationError,
-        ClassValidationError,
-        ForbiddenExtraKeysError,
-        IterableValidationError,
-    )
-
-    noted: list[tuple[Exception, str]] = []
-    if isinstance(error, ClassValidationError):
-        found, bare = error.group_exceptions()
-        noted = [(exception, note.name) for exception, note in found]
-    elif isinstance(error, IterableValidationError):
-        items, bare = error.group_exceptions()
-        noted = [(exception, str(note.index)) for exception, note in items]
-    else:
-        bare = list(error.exceptions)
-    for exception, name in noted:
-        deeper = path if name == "top" and not path else (*path, name)
-        if isinstance(exception, BaseValidationError):
-            yield from _problems(exception, deeper)
-        else:
-            yield deeper, exception
-    for exception in bare:
-        if isinstance(exception, ForbiddenExtraKeysError):
-            for key in exception.extra_fields:
-                yield (*path, str(key)), _unknown_key(str(key), path)
-        else:
-            yield path, exception
 
 
 def _unknown_key(key: str, path: _Path) -> InvalidValue:
     inside = bool(path)
     if inside and key in (PROFILES_KEY, ACTIVE_KEY):
         return InvalidValue("it belongs to the top level of the config", hints=("Move it there, not indented",))
+    from difflib import get_close_matches
+
     choices = SETTINGS if inside else (*SETTINGS, PROFILES_KEY, ACTIVE_KEY)
-    close = difflib.get_close_matches(key.replace("-", "_").lower(), choices, 1)
+    close = get_close_matches(key.replace("-", "_").lower(), choices, 1)
     if close:
         return InvalidValue("there is no such key", hints=(f"Did you mean {close[0]}?",))
     return InvalidValue("there is no such key", hints=(f"The keys are: {', '.join(choices)}",))
@@ -594,7 +562,7 @@ def _cut(key: str) -> str:
     return names.printable(key[: names.SHOWN_CHARACTERS]) + "..."
 
 
-def _config_error(document: ConfigDocument, problems: list[tuple[_Path, Exception]]) -> Never:
+def _config_error(document: ConfigDocument, problems: _Problems) -> Never:
     def line(problem: tuple[_Path, Exception]) -> int:
         return document.lines.get(problem[0], 0)
 

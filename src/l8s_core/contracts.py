@@ -10,24 +10,26 @@ translates its libraries' exceptions at its own edge. Nothing waits without a de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import IO, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 from attrs import field, frozen
 
-from l8s_core.model import (
-    ChangePlan,
-    ContainerInfo,
-    ContainerRequest,
-    Endpoint,
-    ExecResult,
-    HostBlock,
-    HostFacts,
-    MachineIdentity,
-    OutputSink,
-    VolumeInfo,
-)
-from l8s_core.steps import Steps
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from l8s_core.model import (
+        ChangePlan,
+        ContainerInfo,
+        ContainerRequest,
+        Endpoint,
+        ExecResult,
+        HostBlock,
+        HostFacts,
+        MachineIdentity,
+        OutputSink,
+        VolumeInfo,
+    )
+    from l8s_core.steps import Steps
 
 
 @runtime_checkable

@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -162,6 +160,8 @@ def locked(path: Path, *, timeout: float = 10.0) -> Iterator[None]:
         FileBusy: another process still holds it after ``timeout`` seconds.
         LocalFileError: locking fails there.
     """
+    import hashlib
+
     from filelock import FileLock, Timeout  # imported late: it pulls in asyncio
 
     directory = state_dir() / "locks"
@@ -266,6 +266,8 @@ def _beside(target: Path, data: bytes, mode: int) -> Iterator[Path]:
             raise PermissionError(errno.EPERM, "it belongs to another user")
         mode = stat.S_IMODE(found.st_mode)
         owner = (found.st_uid, found.st_gid)
+
+    import tempfile  # imported late: it pulls in shutil and every compressor
 
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:80]}.l8s-")
     temporary = Path(name)

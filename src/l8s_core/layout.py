@@ -5,20 +5,15 @@ Not here: making one (`l8s_core.provision`), or what runs inside (`l8s_core.insi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from l8s_core.errors import BackendError
-from l8s_core.known_hosts import KnownHosts, container_name
-from l8s_core.model import (
-    LABEL_MANAGED,
-    LABEL_PREFIX_NAME,
-    LABEL_SSH_PORT,
-    LABEL_USER,
-    ContainerInfo,
-    Endpoint,
-    HostBlock,
-    Profile,
-)
+from l8s_core.model import LABEL_MANAGED, LABEL_PREFIX_NAME, LABEL_SSH_PORT, LABEL_USER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from l8s_core.model import ContainerInfo, Endpoint, HostBlock, Profile
 
 PROJECT_DIRECTORY = "/workspace/project"
 """Where the repository is, in every container."""
@@ -84,6 +79,9 @@ def alias_block(
     alias: str, port: int, user: str, profile: Profile, endpoint: Endpoint, identity_file: str
 ) -> HostBlock:
     """The ssh alias of a container at ``port``, whether it exists already or not."""
+    from l8s_core.known_hosts import KnownHosts, container_name
+    from l8s_core.model import HostBlock
+
     return HostBlock(
         alias=alias,
         hostname=endpoint.host,

@@ -11,18 +11,15 @@ Not here: whether a host is this machine (`l8s_core.policy`), and where a value 
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import shlex
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from typing import Never
-from urllib.parse import unquote_to_bytes
-
-from attrs import field, frozen
+from typing import TYPE_CHECKING, Never
 
 from l8s_core.errors import REMOTE_ONLY_NOTE, InvalidValue
 from l8s_core.model import LABEL_PREFIX
+
+if TYPE_CHECKING:
+    from l8s_core.model import Repository
 
 SHOWN_CHARACTERS = 80
 MAX_SOCKET_BYTES = 107
@@ -232,6 +229,8 @@ def host(value: object) -> str:
 
 
 def _ipv6(text: str) -> str:
+    import ipaddress
+
     address, percent, zone = text.partition("%")
     try:
         ipaddress.IPv6Address(address)
@@ -400,18 +399,6 @@ def image(value: object) -> str:
     return text
 
 
-@frozen(kw_only=True)
-class Repository:
-    """A git repository to clone. ``url`` holds no credentials.
-
-    A lone ``username`` may be a token, so it is hidden from the repr like the password.
-    """
-
-    url: str
-    username: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
-
-
 def repository(value: object) -> Repository:
     """A git URL: ``https://``, ``http://``, ``ssh://`` or ``git@host:path``.
 
@@ -434,6 +421,8 @@ def _hidden(value: object) -> object:
 
 
 def _repository(value: object) -> Repository:
+    from l8s_core.model import Repository
+
     what = "repository"
     examples = ("Write https://git.example.com/app.git or git@git.example.com:app.git",)
     hidden = _hidden(value)
@@ -508,6 +497,8 @@ def _authority(hidden: object, address: str, examples: tuple[str, ...]) -> None:
 
 def _decoded(what: str, hidden: object, text: str) -> str:
     """Percent-decoded. A line break in it would reach git's credential protocol (CVE-2020-5260)."""
+    from urllib.parse import unquote_to_bytes
+
     try:
         decoded = unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError:
@@ -519,6 +510,8 @@ def _decoded(what: str, hidden: object, text: str) -> str:
 
 def _scp_like(text: str, examples: tuple[str, ...]) -> Repository:
     """``[user@]host:path`` as git-clone(1) reads it: a slash before the first colon makes it a local path."""
+    from l8s_core.model import Repository
+
     authority, colon, path = text.partition(":")
     if not colon or "/" in authority:
         _refuse("repository", text, "a path on this laptop cannot be cloned on the server", *examples)
@@ -582,6 +575,8 @@ def memory(value: object) -> int:
         match = _MEMORY.fullmatch(value)
         if match is None:
             _refuse(what, value, "it must be a number with k, m, g or t after it", hint)
+        from decimal import Decimal
+
         amount = int(Decimal(match[1] + (match[2] or "")) * _UNITS[match[3].lower()])
     elif isinstance(value, int) and not isinstance(value, bool):
         amount = value
@@ -735,6 +730,8 @@ def shell_word(text: str) -> str:
     Raises:
         InvalidValue: no process argument can hold it (NUL), or it cannot be written in UTF-8.
     """
+    import shlex
+
     return shlex.quote(argument(text))
 
 

@@ -9,28 +9,25 @@ Not here: what the hooks are (`l8s_core.hookspecs`) and what is done with what t
 
 from __future__ import annotations
 
-import difflib
 import inspect
-import logging
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib.metadata import EntryPoint, distributions, entry_points
-from types import ModuleType
-from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import pluggy
 from attrs import define, evolve, field, frozen
 
-from l8s_core import hookspecs, names
+from l8s_core import hookspecs, installed, log, names
 from l8s_core.errors import OperationVetoed, PluginError
 from l8s_core.hookspecs import PROJECT_NAME
 from l8s_core.model import Operation, Outcome, Profile
 from l8s_core.providers import BackendProvider, Check, ConfigStoreProvider, SSHConfigWriterProvider
 
-OWN_DISTRIBUTION = "l8s"
-"""The distribution whose plugins are the built-in ones."""
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from l8s_core.installed import EntryPoint
 
 BLOCK_VARIABLE = "L8S_BLOCK_PLUGINS"
 TRACE_VARIABLE = "L8S_TRACE_PLUGINS"
@@ -41,8 +38,6 @@ COMMAND_HOOKS = "l8s_cli_"
 PluginState = Literal["loaded", "blocked", "failed"]
 
 _HookFunction = Callable[[Mapping[str, object]], object]
-
-_log = logging.getLogger("l8s")
 
 _Provided = TypeVar("_Provided")
 _Provider = TypeVar("_Provider", BackendProvider, ConfigStoreProvider, SSHConfigWriterProvider)
@@ -78,7 +73,7 @@ class _Entry:
         reasons = "; ".join(part for part in (self.info.reason, reason) if part)
         self.info = evolve(self.info, state="failed", reason=reasons)
         origin = f" ({self.info.distribution} {self.info.version})" if self.info.distribution else ""
-        _log.warning("Plugin %s%s failed: %s", self.info.name, origin, reason)
+        log.logger().warning("Plugin %s%s failed: %s", self.info.name, origin, reason)
 
 
 class PluginHost:
@@ -110,11 +105,13 @@ class PluginHost:
         host = cls(blocked=blocked)
         if environ.get(TRACE_VARIABLE, "") not in ("", "0"):
             host._trace_to_stderr()
-        found = sorted(_installed(), key=lambda item: (not item[1].built_in, item[0].name, item[1].name))
-        for entry_point, origin in found:
-            host._load(entry_point, origin, third_party=third_party)
-        for name in sorted(blocked - {entry_point.name for entry_point, _ in found}):
-            _log.warning("%s names %r, but no installed plugin has that name.", BLOCK_VARIABLE, name)
+        found, unreadable = installed.entry_points()
+        for sentence in unreadable:
+            log.logger().warning("%s", sentence)
+        for entry_point in sorted(found, key=lambda item: (not item.built_in, item.name, item.distribution)):
+            host._load(entry_point, third_party=third_party)
+        for name in sorted(blocked - {entry_point.name for entry_point in found}):
+            log.logger().warning("%s names %r, but no installed plugin has that name.", BLOCK_VARIABLE, name)
         return host
 
     def register(self, plugin: object, name: str) -> None:
@@ -253,23 +250,30 @@ class PluginHost:
                 _discard(function({"operation": operation, "outcome": outcome}))
             except (Exception, SystemExit) as error:  # noqa: BLE001  an observer never hides the outcome
                 name = entry.info.name
-                _log.warning("Plugin %s: l8s_after_operation raised %s", name, _describe(error))
+                log.logger().warning("Plugin %s: l8s_after_operation raised %s", name, _describe(error))
 
     # Loading
 
-    def _load(self, entry_point: EntryPoint, origin: _Origin, *, third_party: bool) -> None:
+    def _load(self, entry_point: EntryPoint, *, third_party: bool) -> None:
         entry = _Entry(
-            PluginInfo(name=entry_point.name, distribution=origin.name, version=origin.version, state="loaded")
+            PluginInfo(
+                name=entry_point.name,
+                distribution=entry_point.distribution,
+                version=entry_point.version,
+                state="loaded",
+            )
         )
         self._entries.append(entry)
         if self._is_blocked(entry):
             return
-        if not third_party and not origin.built_in:
+        if not third_party and not entry_point.built_in:
             off = "third-party plugins are off (--no-plugins)"
             entry.info = evolve(entry.info, state="blocked", reason=off)
             return
         reason = self._taken(entry_point.name)
         if not reason:
+            if not entry_point.built_in:
+                log.logger()  # a plugin may log under our name in its own way
             try:
                 plugin = entry_point.load()
             except (Exception, SystemExit) as error:  # noqa: BLE001  importing a plugin may do anything
@@ -487,7 +491,9 @@ class PluginHost:
         return found
 
     def _trace_to_stderr(self) -> None:
-        logger = _log.getChild("plugins.trace")
+        import logging
+
+        logger = log.logger().getChild("plugins.trace")
         if not logger.handlers:
             logger.addHandler(logging.StreamHandler())
             logger.setLevel(logging.DEBUG)
@@ -499,56 +505,17 @@ class _WrongAnswerError(Exception):
     """What a hook function yields is not what the hookspec says."""
 
 
-@frozen
-class _Origin:
-    """Which distribution an entry point belongs to; "" where its metadata cannot be read."""
-
-    name: str
-    version: str
-
-    @property
-    def built_in(self) -> bool:
-        # Names compare as the packaging specification on name normalization says.
-        return re.sub(r"[-_.]+", "-", self.name).lower() == OWN_DISTRIBUTION
-
-
-def _installed() -> Sequence[tuple[EntryPoint, _Origin]]:
-    """Every entry point of our group, with where it comes from."""
-    try:
-        found = list(entry_points(group=PROJECT_NAME))
-    except Exception as error:  # noqa: BLE001  one unreadable entry_points.txt, of whatever distribution, ends up here
-        _log.warning("The entry points of some installed distribution cannot be read: %s", _describe(error))
-        found = _readable_entry_points()
-    return [(entry_point, _origin(entry_point)) for entry_point in found]
-
-
-def _readable_entry_points() -> list[EntryPoint]:
-    found: list[EntryPoint] = []
-    for distribution in distributions():
-        try:
-            found += distribution.entry_points.select(group=PROJECT_NAME)
-        except Exception as error:  # noqa: BLE001  the broken one; the others still count
-            _log.debug("Skipped a distribution: %s", _describe(error))
-    return found
-
-
-def _origin(entry_point: EntryPoint) -> _Origin:
-    distribution = entry_point.dist
-    if distribution is None:
-        return _Origin("", "")
-    try:
-        return _Origin(str(distribution.metadata["Name"] or ""), str(distribution.metadata["Version"] or ""))
-    except Exception:  # noqa: BLE001  metadata that cannot be read is no reason to lose the plugin
-        return _Origin("", "")
-
-
 def _noun(kind: type) -> str:
     """What a descriptor is called in prose: ``SSHConfigWriterProvider`` is an ``ssh config writer``."""
+    import re
+
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", kind.__name__.removesuffix("Provider"))
     return " ".join(words).lower()
 
 
 def _did_you_mean(name: str, choices: Iterable[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, list(choices), n=1)
     return f". Did you mean {close[0]!r}?" if close else "."
 

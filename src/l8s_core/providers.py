@@ -7,17 +7,17 @@ plugins. Not here: finding descriptors (`l8s_core.plugins`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
-from l8s_core.contracts import ConfigStore, RemoteBackend, SSHConfigWriter
-from l8s_core.model import Profile
-
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
     from l8s_core.client import Client
+    from l8s_core.contracts import ConfigStore, RemoteBackend, SSHConfigWriter
+    from l8s_core.model import Profile
 
 
 @frozen(kw_only=True)

@@ -65,6 +65,7 @@ from l8s_core.model import (
     OutputSink,
     Profile,
     PublicKey,
+    Repository,
 )
 from l8s_core.steps import Steps
 
@@ -118,7 +119,7 @@ class Wish:
     name: str
     alias: str
     image: str
-    repository: names.Repository | None
+    repository: Repository | None
     branch: str
     labels: Mapping[str, str]
     memory: int | None

@@ -9,20 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from attrs import define
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from l8s_core.errors import L8sError
-from l8s_core.model import Step
 
-StepObserver = Callable[[Step], None]
+if TYPE_CHECKING:
+    from l8s_core.model import Step
+
+StepObserver: TypeAlias = "Callable[[Step], None]"
 
 
-@define
 class RunningStep:
     """Handed out by `Steps.step`: what the step found goes into ``detail``."""
 
-    detail: str = ""
+    def __init__(self) -> None:
+        self.detail = ""
 
 
 class Steps:
@@ -40,24 +41,29 @@ class Steps:
         Raises: what the inside raises; an `L8sError` without a step of its own gets this one's name.
         """
         running = RunningStep()
-        self._tell(Step(name=name, state="started"))
+        self._tell(name, "started")
         start = time.monotonic()
         try:
             yield running
         except BaseException as error:
             if isinstance(error, L8sError) and error.step is None:
                 error.step = name
-            self._tell(Step(name=name, state="failed", detail=running.detail, seconds=time.monotonic() - start))
+            self._tell(name, "failed", running.detail, time.monotonic() - start)
             raise
         self.done.append(name)
-        self._tell(Step(name=name, state="done", detail=running.detail, seconds=time.monotonic() - start))
+        self._tell(name, "done", running.detail, time.monotonic() - start)
 
     def relay(self, step: Step) -> None:
         """Report a step that somebody else took, as it was told."""
         if step.state == "done":
             self.done.append(step.name)
-        self._tell(step)
-
-    def _tell(self, step: Step) -> None:
         if self._observer is not None:
             self._observer(step)
+
+    def _tell(
+        self, name: str, state: Literal["started", "done", "failed"], detail: str = "", seconds: float = 0.0
+    ) -> None:
+        if self._observer is not None:
+            from l8s_core.model import Step
+
+            self._observer(Step(name=name, state=state, detail=detail, seconds=seconds))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from l8s_core import config
 from l8s_core.errors import ConfigError
-from l8s_yaml import reading, writing
+from l8s_yaml import plain, reading, writing
 
 LOCATION = "~/.l8s/config.yaml"
 
@@ -303,3 +303,53 @@ def test_a_hostile_file_is_refused_quickly(hostile: str) -> None:
     with pytest.raises(ConfigError):
         load(hostile)
     assert time.monotonic() - start < 5
+
+
+SIMPLE_WORDS = "true False null ~ ~/.ssh/id 192.0.2.7 0 007 22 1e3 2024-01-01 1.5 a: # 'q' | [a] {} &a *a !t on x#y ~a"
+OTHER_WORDS = ("e" * 41, "1.2.3." + "4" * 50, '"a b"', '"a\\n"', '"a" # "b"', "x # y", "")
+plain_words = st.one_of(
+    st.text("abeEfFnNlLuUrtsTRxy019._/~@+:-", min_size=1, max_size=18),
+    st.sampled_from([*SIMPLE_WORDS.split(), *OTHER_WORDS]),
+)
+plain_lines = st.builds(
+    lambda indent, key, gap, value, tail: f"{' ' * indent}{key}:{' ' * gap}{value}{tail}",
+    st.sampled_from([0, 0, 0, 2, 2, 4, 1]),
+    st.one_of(st.sampled_from(["remote_host", "profiles", "dev", "labels", "null", "yes", "a", "b"]), plain_words),
+    st.sampled_from([1, 1, 1, 0, 2]),
+    plain_words,
+    st.sampled_from(["", "", "", "  ", " # why", "\r", "\t"]),
+)
+plain_texts = st.builds(
+    lambda lines, end: "\n".join(lines) + end,
+    st.lists(
+        st.one_of(
+            plain_lines, st.sampled_from(["profiles:", "  dev:", "# a comment", "", "  # b", "---", "- x", "    a: b"])
+        ),
+        max_size=7,
+    ),
+    st.sampled_from(["\n", "", "\n\n"]),
+)
+
+
+@given(st.one_of(plain_texts, texts))
+@example("remote_host: build.example.com\nremote_user: root\n")
+@example("active_profile: dev\nprofiles:\n  dev:\n    remote_host: 192.0.2.7\n    remote_port: 2222\n")
+@example("a: b\n  c: d\n")
+@example("a:\n    b: c\n  d: e\n")
+@example("a: b\na: c\n")
+@example("a: b:\n")
+@example("a:b\n")
+@example("a: 1:30\n")
+@example("a: 1.2.3." + "4" * 50)
+@example("a: " + "e" * 41)
+@example("null: a\n")
+@example("a: ~\n")
+@example("a: true # b\n")
+@example('a: "b" # "c"\n')
+def test_what_is_read_without_the_parser_is_what_the_parser_reads(text: str) -> None:
+    simple = plain.read(text.encode("utf-8"))
+    if simple is None:
+        return  # for the parser
+    root = reading.read(reading.decode(text.encode("utf-8"), LOCATION), LOCATION)
+    assert simple == (root.plain(), reading.lines(root))
+    assert [type(value) for value in simple[0].values()] == [type(value) for value in root.plain().values()]

@@ -8,7 +8,7 @@ import click
 
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Checked, Command
-from l8s_cli.report import UsageProblem
+from l8s_cli.problems import UsageProblem
 from l8s_core import names
 
 

@@ -10,26 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from l8s_cli import prompts, tables
+from l8s_cli import completion, tables
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Checked, Command, number
-from l8s_cli.report import UsageProblem
+from l8s_cli.problems import UsageProblem
 from l8s_core import names
 from l8s_core.errors import ContainerNotFound
-from l8s_core.model import (
-    LABEL_BRANCH,
-    LABEL_PREFIX,
-    LABEL_REPOSITORY,
-    LABEL_USER,
-    ContainerInfo,
-    ContainerSpec,
-    HostBlock,
-    Removal,
-    StreamName,
-)
+from l8s_core.model import LABEL_BRANCH, LABEL_PREFIX, LABEL_REPOSITORY, LABEL_USER
 
 if TYPE_CHECKING:
     from l8s_core.client import Client
+    from l8s_core.model import ContainerInfo, HostBlock, Removal, StreamName
 
 
 def described(info: ContainerInfo) -> dict[str, object]:
@@ -123,6 +114,8 @@ def create(
     Credentials in the URL are used for the clone and not stored. When this is done, ssh works: l8s tries it.
     Whatever fails, nothing is left behind.
     """
+    from l8s_core.model import ContainerSpec
+
     spec = ContainerSpec(
         name=name,
         repository=git_url,
@@ -195,7 +188,7 @@ def list_(run: Invocation) -> None:
         ("l8s info myapp -o json", "everything that is known, for programs"),
     ),
 )
-@click.argument("name", type=Checked(names.container_name))
+@click.argument("name", type=Checked(names.container_name), shell_complete=completion.containers)
 @invocation
 def info(run: Invocation, name: str) -> None:
     """Show one container and how to reach it.
@@ -247,7 +240,14 @@ def _for_each(run: Invocation, targets: tuple[str, ...], act: Callable[[Client, 
 
 
 @click.command("start", cls=Command, examples=(("l8s start myapp", "start it"),))
-@click.argument("names_", type=Checked(names.container_name), metavar="NAME...", nargs=-1, required=True)
+@click.argument(
+    "names_",
+    type=Checked(names.container_name),
+    metavar="NAME...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.containers,
+)
 @invocation
 def start(run: Invocation, names_: tuple[str, ...]) -> None:
     """Start stopped containers.
@@ -258,7 +258,14 @@ def start(run: Invocation, names_: tuple[str, ...]) -> None:
 
 
 @click.command("stop", cls=Command, examples=(("l8s stop myapp other", "stop both"),))
-@click.argument("names_", type=Checked(names.container_name), metavar="NAME...", nargs=-1, required=True)
+@click.argument(
+    "names_",
+    type=Checked(names.container_name),
+    metavar="NAME...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.containers,
+)
 @invocation
 def stop(run: Invocation, names_: tuple[str, ...]) -> None:
     """Stop running containers.
@@ -269,7 +276,14 @@ def stop(run: Invocation, names_: tuple[str, ...]) -> None:
 
 
 @click.command("restart", cls=Command, examples=(("l8s restart myapp", "end what runs in it, and start it"),))
-@click.argument("names_", type=Checked(names.container_name), metavar="NAME...", nargs=-1, required=True)
+@click.argument(
+    "names_",
+    type=Checked(names.container_name),
+    metavar="NAME...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.containers,
+)
 @invocation
 def restart(run: Invocation, names_: tuple[str, ...]) -> None:
     """Stop and start containers.
@@ -288,7 +302,7 @@ def restart(run: Invocation, names_: tuple[str, ...]) -> None:
         ("l8s rm myapp --yes", "in a script"),
     ),
 )
-@click.argument("name", type=Checked(names.container_name))
+@click.argument("name", type=Checked(names.container_name), shell_complete=completion.containers)
 @click.option("--keep-volumes", is_flag=True, help="Keep the home directory and the workspace.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @invocation
@@ -297,6 +311,8 @@ def rm(run: Invocation, name: str, keep_volumes: bool, yes: bool) -> None:
 
     What a create that was killed has left behind is removed too.
     """
+    from l8s_cli import prompts
+
     if not yes and not prompts.interactive():
         raise UsageProblem(
             f"Removing {name} cannot be undone, and there is no terminal to ask on.",

@@ -10,9 +10,10 @@ import sys
 
 import click
 
+from l8s_cli import completion
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Checked, CommandWithArguments
-from l8s_cli.report import UsageProblem
+from l8s_cli.problems import UsageProblem
 from l8s_core import names
 from l8s_core.errors import ContainerNotFound
 from l8s_core.model import ExecResult, Profile
@@ -27,7 +28,7 @@ from l8s_core.model import ExecResult, Profile
         ("l8s exec myapp --timeout 60 -- sh -c 'make test 2>&1 | tail'", "a pipeline needs a shell"),
     ),
 )
-@click.argument("name", type=Checked(names.container_name))
+@click.argument("name", type=Checked(names.container_name), shell_complete=completion.containers)
 @click.argument("command", metavar="-- CMD...", nargs=-1, type=Checked(names.argument))
 @click.option(
     "--user",
@@ -129,7 +130,7 @@ def known_alias(run: Invocation, profile: Profile, name: str) -> str:
         ("ssh dev-myapp", "the same as the first, without l8s"),
     ),
 )
-@click.argument("name", type=Checked(names.container_name))
+@click.argument("name", type=Checked(names.container_name), shell_complete=completion.containers)
 @click.argument("command", metavar="[-- CMD...]", nargs=-1, type=Checked(names.argument))
 @invocation
 def ssh(run: Invocation, name: str, command: tuple[str, ...]) -> None:

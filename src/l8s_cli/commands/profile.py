@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import attrs
 import click
 
-from l8s_cli import tables
+from l8s_cli import completion, tables
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Checked, Group, server_options
 from l8s_core import names, policy
@@ -146,7 +146,7 @@ def list_(run: Invocation) -> None:
         ("l8s profile show staging -o json", "another one, for programs"),
     ),
 )
-@click.argument("name", required=False, type=Checked(names.profile_name))
+@click.argument("name", required=False, type=Checked(names.profile_name), shell_complete=completion.profiles)
 @invocation
 def show(run: Invocation, name: str | None) -> None:
     """Show each setting of a profile and where it came from."""
@@ -201,7 +201,7 @@ def add(
 
 
 @profile.command("use", examples=(("l8s profile use staging", "use staging from now on"),))
-@click.argument("name", type=Checked(names.profile_name))
+@click.argument("name", type=Checked(names.profile_name), shell_complete=completion.profiles)
 @invocation
 def use(run: Invocation, name: str) -> None:
     """Make a profile the active one.
@@ -219,7 +219,7 @@ def use(run: Invocation, name: str) -> None:
 
 
 @profile.command("remove", examples=(("l8s profile remove staging", "forget the server; its containers stay"),))
-@click.argument("name", type=Checked(names.profile_name))
+@click.argument("name", type=Checked(names.profile_name), shell_complete=completion.profiles)
 @invocation
 def remove(run: Invocation, name: str) -> None:
     """Remove a profile from the configuration.

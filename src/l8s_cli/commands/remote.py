@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import click
 
+from l8s_cli import completion
 from l8s_cli.commands.inside import known_alias
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Checked, Group
@@ -36,7 +37,7 @@ def remote() -> None:
 
 
 @remote.command("add", examples=(("l8s remote add myapp", "add the git remote myapp"),))
-@click.argument("name", type=Checked(names.container_name))
+@click.argument("name", type=Checked(names.container_name), shell_complete=completion.containers)
 @invocation
 def add(run: Invocation, name: str) -> None:
     """Add the container as a git remote of the current repository.
@@ -56,7 +57,7 @@ def add(run: Invocation, name: str) -> None:
 
 
 @remote.command("remove", examples=(("l8s remote remove myapp", "remove the git remote myapp"),))
-@click.argument("name", type=Checked(names.container_name))
+@click.argument("name", type=Checked(names.container_name), shell_complete=completion.containers)
 @invocation
 def remove(run: Invocation, name: str) -> None:
     """Remove the git remote of a container from the current repository.

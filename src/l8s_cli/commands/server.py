@@ -18,7 +18,7 @@ from l8s_cli.commands.init import MAX_HOST_KEYS
 from l8s_cli.commands.profile import DEFAULT_USER, checked_settings
 from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Checked, Group, server_option
-from l8s_cli.report import UsageProblem
+from l8s_cli.problems import UsageProblem
 from l8s_cli.trust import Trust
 from l8s_core import names
 from l8s_core.errors import ConfigError, HostKeyRejected, L8sError

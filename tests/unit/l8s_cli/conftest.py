@@ -42,7 +42,7 @@ class Command:
                     self.session.plugins.register(plugin, name)
             return self.session
 
-        invocation = Invocation(environ=self.environ, load=load)
+        invocation = Invocation(environ=self.environ, load=load, others_installed=lambda: bool(self.plugins))
         result = CliRunner().invoke(cli, list(args), obj=invocation, input=stdin)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

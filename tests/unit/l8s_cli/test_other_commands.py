@@ -128,7 +128,7 @@ def test_no_plugins_is_known_before_the_session_is_loaded(l8s: Any, monkeypatch:
     monkeypatch.setattr(PluginHost, "load", classmethod(load))
     for words in (
         ["list", "--no-plugins"],
-        ["nonsense", "--no-plugins"],
+        ["profile", "list", "--no-plugins"],
         ["list"],
         ["exec", "a", "--", "--no-plugins"],
     ):

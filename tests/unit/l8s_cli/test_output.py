@@ -12,9 +12,9 @@ import pytest
 
 from l8s_cli import output
 from l8s_cli.output import Output
+from l8s_cli.problems import OutputClosed
 from l8s_cli.progress import StepDisplay
-from l8s_cli.report import OutputClosed
-from l8s_cli.tables import Table
+from l8s_cli.tables import Table, plain
 from l8s_core.model import Step
 
 
@@ -56,6 +56,33 @@ def test_table_on_a_terminal_has_the_same_words(terminal: Callable[[], Terminal]
     Output().data("x", [], Table(columns=("NAME", "STATE"), rows=[("[red]a[/]", "\x1b[31mup")]))
     words = [line.split() for line in shown.getvalue().splitlines()]
     assert words == [["NAME", "STATE"], ["[red]a[/]", "\\x1b[31mup"]]
+
+
+NARROW = Table(columns=("NAME", "STATE"), rows=[("a", "running"), ("bb", "exited")])
+
+
+def test_a_table_that_fits_has_a_bold_header(terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    shown = terminal()
+    Output().data("x", [], NARROW)
+    assert shown.getvalue() == "\x1b[1mNAME  STATE\x1b[0m\na     running\nbb    exited\n"
+
+
+def test_a_dumb_terminal_gets_no_escapes(terminal: Callable[[], Terminal]) -> None:
+    shown = terminal()
+    Output().data("x", [], NARROW)
+    assert shown.getvalue() == plain(NARROW)
+
+
+@pytest.mark.parametrize("cell", ["word" * 30, "\u6f22" * 45], ids=["ascii", "wide"])
+def test_a_cell_that_does_not_fit_is_folded(terminal: Callable[[], Terminal], cell: str) -> None:
+    shown = terminal()
+    Output().data("x", [], Table(columns=("NAME", "STATE"), rows=[(cell, "running")]))
+    lines = shown.getvalue().splitlines()
+    assert len(lines) > 2
+    assert all(sum(2 if ord(letter) > 0x2000 else 1 for letter in line) <= 80 for line in lines)
+    assert "".join(line.split()[0] for line in lines[1:]).replace("running", "") == cell
+    assert lines[1].endswith("running")
 
 
 def test_text_is_escaped_and_json_is_exact(capsys: pytest.CaptureFixture[str]) -> None:

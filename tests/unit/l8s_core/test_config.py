@@ -369,3 +369,7 @@ def test_setting_the_active_profile():
     assert with_active({"profiles": {}, "active_profile": "a"}, "b") == {"profiles": {}, "active_profile": "b"}
     with pytest.raises(ConfigError):
         with_active(SERVER, "A B")
+
+
+def test_every_setting_has_its_check():
+    assert {*config._CHECKS, "labels"} == set(config.SETTINGS)

@@ -6,6 +6,7 @@ import pytest
 
 from l8s_core import names
 from l8s_core.errors import ConfigError, InvalidValue
+from l8s_core.model import Repository
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -243,7 +244,7 @@ def test_a_label_argument_is_split_at_the_first_equals_sign():
     ],
 )
 def test_a_repository_is_taken_apart(text, url, username, password):
-    assert names.repository(text) == names.Repository(url=url, username=username, password=password)
+    assert names.repository(text) == Repository(url=url, username=username, password=password)
 
 
 @pytest.mark.parametrize(
