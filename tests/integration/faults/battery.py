@@ -74,12 +74,16 @@ def drawn(name: str, points: Sequence[object], quick: int, *, seed: str, everyth
 
 @frozen
 class Ran:
-    """How a command ended. ``seconds`` is the whole process's duration, ``peak`` its largest memory in bytes."""
+    """How a command ended. ``seconds`` is the whole process's duration, ``peak`` its largest memory in bytes.
+
+    ``kept_waiting`` are the seconds of these in which it could have run, and the machine was busy with others.
+    """
 
     code: int
     stdout: bytes
     stderr: bytes
     seconds: float
+    kept_waiting: float
     peak: int
 
     @property
@@ -119,6 +123,22 @@ class Running:
             assert not ended, f"{self.argv} ended with {self.process.returncode} before it printed {text!r}: {seen!r}"
             assert time.monotonic() < deadline, f"{self.argv} did not print {text!r} in {timeout} s: {seen!r}"
             time.sleep(0.005)
+
+
+def ended(running: Running) -> bool:
+    """Whether it has ended; it is not reaped."""
+    return os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def processor_wait(pid: int) -> float:
+    """Seconds for which a process's first thread was ready and had no processor; 0 where the kernel does not tell.
+
+    The second field of /proc/PID/schedstat, in nanoseconds (the kernel's Documentation/scheduler/sched-stats.rst).
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
 
 
 @define
@@ -171,14 +191,18 @@ class Battery:
         """Wait for a command's end, at most ``timeout`` seconds, and check what every command must hold to.
 
         ``codes`` are the exit codes that are right (a signal's is negative); with ``within`` it must have ended after
-        that many seconds since its start. ``raw`` is for commands that pass on a container's own bytes.
+        that many seconds since its start, without those for which a busy machine kept it waiting. ``raw`` is for
+        commands that pass on a container's own bytes.
         """
-        status, usage = self._wait(running, timeout)
+        self._wait(running, timeout)
         seconds = time.monotonic() - running.began
+        kept_waiting = processor_wait(running.pid)
+        _, status, usage = os.wait4(running.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         running.process.returncode = code
-        ran = Ran(code, running.stdout.read_bytes(), running.stderr.read_bytes(), seconds, usage * 1024)
-        what = f"{running.argv} ended with {code} after {seconds:.1f} s\n{ran.text}"
+        stdout, stderr = running.stdout.read_bytes(), running.stderr.read_bytes()
+        ran = Ran(code, stdout, stderr, seconds, kept_waiting, usage.ru_maxrss * 1024)
+        what = f"{running.argv} ended with {code} after {seconds:.1f} s, {kept_waiting:.1f} s kept waiting\n{ran.text}"
         assert b"Traceback" not in ran.stderr, what
         for stream in (ran.stderr,) if raw else (ran.stdout, ran.stderr):
             escapes = {char for char in stream.decode("utf-8") if char not in "\n\t" and not char.isprintable()}
@@ -186,7 +210,7 @@ class Battery:
         assert code in codes, what
         if code not in (0, -signal.SIGKILL, -signal.SIGTERM) and not raw:
             assert ran.stderr.strip(), f"no word about a failure: {what}"
-        assert within is None or seconds <= within, f"later than {within} s: {what}"
+        assert within is None or seconds - kept_waiting <= within, f"later than {within} s: {what}"
         return ran
 
     def l8s(
@@ -201,13 +225,10 @@ class Battery:
         """Run ``l8s`` to its end; see `finish`."""
         return self.finish(self.start(*arguments, **env), codes=codes, within=within, timeout=timeout, raw=raw)
 
-    def _wait(self, running: Running, timeout: float) -> tuple[int, int]:
-        """The wait status, and the peak memory in KiB (wait4(2))."""
+    def _wait(self, running: Running, timeout: float) -> None:
+        """Wait for its end, and leave it to be reaped."""
         deadline = time.monotonic() + timeout
-        while True:
-            pid, status, usage = os.wait4(running.pid, os.WNOHANG)
-            if pid:
-                return status, usage.ru_maxrss
+        while not ended(running):
             if time.monotonic() > deadline:
                 os.killpg(running.pid, signal.SIGKILL)
                 os.waitpid(running.pid, 0)
@@ -220,8 +241,9 @@ class Battery:
     # The invariant
 
     def prepare(self) -> None:
-        """Give the laptop a configuration and an ssh config of its user's, and the server a bystander."""
+        """Give the laptop a configuration and an ssh config of its user's, and the server nothing but a bystander."""
         self.server.run(
+            "podman rm --all --force --time 0 && podman volume rm --all --force && "
             f"podman volume create --label keep=me {BYSTANDER} && "
             f"podman create --name {BYSTANDER} --label keep=me {self.server.image} true"
         )
@@ -258,10 +280,12 @@ class Battery:
 
     def check_server(self) -> None:
         """Hold the server to the model: its containers, volumes, ports and sessions."""
-        rows = json.loads(self.server.run("podman ps --all --external --format json").stdout or "null") or []
+        shown = self.server.run("podman ps --all --external --format json; echo; echo ===; podman volume ls -q").stdout
+        listed, _, named = shown.partition("\n===\n")
+        rows = json.loads(listed.strip() or "null") or []
+        volumes = set(named.split())
         ours = {row["Names"][0]: row for row in rows}
         assert set(ours) == {BYSTANDER} | {f"dev-{name}" for name in self.containers}, "containers"
-        volumes = set(self.server.run("podman volume ls -q").stdout.split())
         assert volumes == {BYSTANDER} | {f"dev-{name}-{what}" for name in self.containers for what in VOLUMES}, (
             "volumes"
         )

@@ -26,7 +26,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.fixture
 def battery(server: Server, image: str, laptop: Laptop, request: pytest.FixtureRequest) -> Iterator[Battery]:
     """The server without containers of l8s's, and a laptop that is configured for it."""
-    server.clear()
     machines = Battery(server, laptop)
     try:
         machines.prepare()

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from battery import Battery, Ran, Running, fault
+from battery import Battery, Ran, Running, ended, fault
 
 DRIVER = Path(__file__).parents[1] / "dies.py"
 SHARES = [share / 100 for share in range(1, 101)]
@@ -44,7 +44,7 @@ def took(battery: Battery, command: str, run: Callable[[], Ran]) -> float:
 def signalled(running: Running, after: float, number: signal.Signals) -> bool:
     """Send a signal to it and its children, ``after`` seconds from its start; whether it still ran."""
     while time.monotonic() < running.began + after:
-        if os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+        if ended(running):
             return False
         time.sleep(0.001)
     os.killpg(running.pid, number)
