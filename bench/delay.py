@@ -2,9 +2,9 @@
 
 The kernels this has to run on have no netem. What a proxy cannot delay is TCP's own handshake: the near kernel accepts
 at once. So the far end is dialled one and a half round trips after that, which is when a distant server's accept()
-would return, and nothing is passed on before. A server's first word therefore arrives two round trips after the client's
-connect(), as it does over a real line; the client merely believes earlier that it is connected. A refusal shows as a
-connection that ends.
+would return, and nothing is passed on before. A server's first word therefore arrives two round trips after the
+client's connect(), as it does over a real line; the client merely believes earlier that it is connected. A refusal
+shows as a connection that ends.
 
 Run as a program it listens at addresses of another network namespace, and ends with its standard input:
 
@@ -21,7 +21,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,56 +56,70 @@ class Link:
 def serve(near: socket.socket, target: tuple[str, int], round_trip: float) -> None:
     """Carry one accepted connection to ``target`` and back, until both directions have ended."""
     begun = time.monotonic() + 1.5 * round_trip
-    _sleep_until(begun)
+    outward, homeward = (_Direction(round_trip / 2, begun) for _ in range(2))
     with near:
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # from the start: what the client says before the far end is there is on its way as well
+        threads = [_started(outward.take, near)]
+        _sleep_until(begun)
         try:
             far = socket.create_connection(target, timeout=10)
         except OSError:
+            _shut(near, socket.SHUT_RDWR)
+            threads[0].join()
             return
         with far:
             far.settimeout(None)
-            for end in (near, far):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threads = [
-                thread
-                for source, sink in ((near, far), (far, near))
-                for thread in _direction(source, sink, round_trip / 2, begun)
+            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threads += [
+                _started(outward.give, near, far),
+                _started(homeward.take, far),
+                _started(homeward.give, far, near),
             ]
-            for thread in threads:
-                thread.start()
             for thread in threads:
                 thread.join()
 
 
-def _direction(source: socket.socket, sink: socket.socket, delay: float, begun: float) -> Iterable[threading.Thread]:
-    under_way: queue.Queue[tuple[float, bytes]] = queue.Queue(CHUNKS)
+class _Direction:
+    """What is under way in one direction, each chunk with the moment at which it arrives; an empty one is the end."""
 
-    def take() -> None:
+    def __init__(self, delay: float, begun: float) -> None:
+        self._delay = delay
+        self._begun = begun
+        self._under_way: queue.Queue[tuple[float, bytes]] = queue.Queue(CHUNKS)
+
+    def take(self, source: socket.socket) -> None:
+        """Read ``source`` to its end."""
         data = b"-"
         while data:
             try:
                 data = source.recv(CHUNK)
             except OSError:
                 data = b""
-            under_way.put((time.monotonic() + delay, data))
+            self._under_way.put((time.monotonic() + self._delay, data))
 
-    def give() -> None:
+    def give(self, source: socket.socket, sink: socket.socket) -> None:
+        """Write what has arrived to ``sink``, and then that this was all."""
         broken = False
         while True:
-            due, data = under_way.get()
-            _sleep_until(max(due, begun))
+            due, data = self._under_way.get()
+            _sleep_until(max(due, self._begun))
             if not data:
                 break
             if not broken:
                 try:
                     sink.sendall(data)
                 except OSError:
-                    # whoever sends must notice; what it had sent already is emptied out above
+                    # the sender must notice; what is under way still has to be emptied out, or its reader would wait
                     broken = True
                     _shut(source, socket.SHUT_RD)
         _shut(sink, socket.SHUT_WR)
 
-    return threading.Thread(target=take, daemon=True), threading.Thread(target=give, daemon=True)
+
+def _started(work: Callable[..., None], *ends: socket.socket) -> threading.Thread:
+    thread = threading.Thread(target=work, args=ends, daemon=True)
+    thread.start()
+    return thread
 
 
 def _sleep_until(moment: float) -> None:

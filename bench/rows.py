@@ -47,7 +47,7 @@ class Claim:
     """``ours`` against ``rival`` (the slowest, where there are several) in a row.
 
     ``measure`` says what ``must`` and ``aim`` are: ``time``, at most so many times the rival's median; ``throughput``,
-    at least so many times the rival's; ``memory``, at most so many MB (of 2**20 bytes) at any run, whoever the rival is.
+    at least so many times the rival's; ``memory``, at most so many MB (2**20 bytes) at any run, whatever the rival's.
     """
 
     what: str
