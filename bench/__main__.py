@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "integrat
 
 from lab import SUITES, Laptop, Run, Server, script, unavailable
 
-from bench import machine, plot, podman_client, report
+from bench import apart, machine, plot, podman_client, report
 from bench.distance import far
 from bench.measure import RunFailed, Series, in_turn
 from bench.rows import CLAIMS, DELAYS, PROFILES, ROWS, SMALL_FILES, Row, chosen
@@ -189,7 +189,8 @@ def _measure_apart(
     signal.signal(signal.SIGTERM, _terminated)
     # Ctrl-C is for the parent, which then ends this; a handler and not SIG_IGN, which programs would inherit
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
-    podman_client.private_mounts(run.directory / "roots-home")
+    apart.end_with_parent()
+    apart.private_mounts(run.directory / "roots-home")
     about = {**machine.described(), "load before": machine.load()}
     begun = time.monotonic()
     found: list[Series] = []

@@ -2,13 +2,11 @@
 
 It runs with what the lab's servers are made of as its root, and a disk of its own above that.
 
-The mounts are made in a mount namespace that is the bench's own (see `private_mounts`), and end with its last process.
+The mounts are made in a mount namespace that is the bench's own (see `bench.apart`), and end with its last process.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,31 +15,8 @@ from lab import SUITES, Run, Server
 
 from bench.distance import CACHE
 
-CLONE_NEWNS = 0x20000
-"""unshare(2)."""
-
 FILES = "/bench"
 """Where clients see the directory of files that are copied."""
-
-
-def private_mounts(home: Path) -> None:
-    """From here on this process's mounts are its own, and root's home is ``home``.
-
-    ssh takes a home from the password database and not from HOME, and what rivals write there is not for root's own.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    _mount("--make-rprivate", "/")
-    (home / ".ssh").mkdir(parents=True, mode=0o700)
-    lines = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
-    passwd = home.with_suffix(".passwd")
-    passwd.write_text(
-        "".join(
-            ":".join([*entry[:5], str(home), *entry[6:]] if entry[0] == "root" else entry) + "\n" for entry in lines
-        )
-    )
-    _mount("--bind", str(passwd), "/etc/passwd")
 
 
 def install(run: Run, suite: str, known_hosts: str, files: Path) -> Path:

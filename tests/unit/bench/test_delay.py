@@ -143,10 +143,12 @@ def test_bytes_arrive_whole_and_in_order() -> None:
 def test_a_server_that_is_not_there_ends_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = closed.getsockname()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname(), timeout=10) as client:
-            serve(listener.accept()[0], address, 0.0)
-            assert client.recv(1) == b""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname(), timeout=10) as client,
+    ):
+        serve(listener.accept()[0], address, 0.0)
+        assert client.recv(1) == b""
 
 
 def test_a_server_that_ends_is_noticed_half_a_round_trip_later() -> None:
