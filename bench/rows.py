@@ -284,9 +284,13 @@ def _open_client(site: Site, stack: ExitStack, at_least: int = 1) -> list[Contes
 
 def _many(site: Site, stack: ExitStack) -> list[Contestant]:
     site.fill()
+    return _open_client(site, stack, MANY)
+
+
+def _many_by_command(site: Site, _: ExitStack) -> list[Contestant]:
+    site.fill()
     last = f"many-{MANY - 1:04d}"
     return [
-        *_open_client(site, stack, MANY),
         *_l8s(site, "list", expect=last),
         Contestant(name=REMOTE, run=partial(site.rival, "podman", "--remote", "ps", "--all", expect=last)),
     ]
@@ -392,8 +396,10 @@ ROWS = (
         delays=(0,),
         warm_up=False,
     ),
-    # last: its containers stay
-    Row(key="many", title=f"List {MANY:,} containers", contestants=_many, delays=(0,)),
+    # last: their containers stay. Not one row: Podman's service ends 5 s after its last request, and in one that lasts
+    # longer the open client and the open connection would find it gone each time
+    Row(key="many", title=f"List {MANY:,} containers, in a program", contestants=_many, delays=(0,)),
+    Row(key="many-command", title=f"List {MANY:,} containers", contestants=_many_by_command, delays=(0,)),
 )
 
 
