@@ -66,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"bench: {reason}", file=sys.stderr)
             return 1
         signal.signal(signal.SIGTERM, _terminated)
-        data = measure(plan)
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(data, indent=1) + "\n")
+        measure(plan, options.json.absolute())
+        data = json.loads(options.json.read_text())
         complete = plan.complete
         print(f"\nevery sample: {options.json}", file=sys.stderr)
     found = report.from_json(data["series"])
@@ -142,8 +142,8 @@ def tell(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
-def measure(plan: Plan) -> dict[str, Any]:
-    """Everything from bringing up to taking down; what was measured, as JSON has it."""
+def measure(plan: Plan, results: Path) -> None:
+    """Everything from bringing up to taking down; ``results`` is written after each row, so that a run may be ended."""
     for name in [name for name in os.environ if name.startswith("L8S_")]:
         del os.environ[name]
     with ExitStack() as stack:
@@ -163,7 +163,6 @@ def measure(plan: Plan) -> dict[str, Any]:
             for number in range(1 + PROFILES)
         }
         addresses = stack.enter_context(far(away)) if away else {}
-        results = run.directory / "results.json"
         # its mounts are its own and end with it; what the lab mounts must be seen by all, and is out here
         process = multiprocessing.get_context("fork").Process(
             target=_measure_apart, args=[plan, run, servers, addresses, results]
@@ -179,8 +178,6 @@ def measure(plan: Plan) -> dict[str, Any]:
             raise
         if process.exitcode != 0:
             raise SystemExit(process.exitcode or 1)
-        data: dict[str, Any] = json.loads(results.read_text())
-        return data
 
 
 def _measure_apart(
@@ -195,6 +192,18 @@ def _measure_apart(
     begun = time.monotonic()
     found: list[Series] = []
     remarks: list[str] = []
+
+    def write(*, done: bool) -> None:
+        data = {
+            "about": about,
+            "rounds": plan.rounds,
+            "complete": plan.complete and done,
+            "minutes": round((time.monotonic() - begun) / 60, 1),
+            "remarks": remarks,
+            "series": report.to_json(found),
+        }
+        results.write_text(json.dumps(data, indent=1) + "\n")
+
     files = make_files(run.directory / "files", {row.key for row in plan.rows})
     with ExitStack() as stack:
         sites: dict[tuple[str, int], Site] = {}
@@ -226,16 +235,10 @@ def _measure_apart(
             for key in plan.servers if row.server else plan.servers[:1]:
                 for delay in [delay for delay in plan.delays if delay in row.delays] if row.server else [0]:
                     found += _one(row, sites[key, delay], plan, remarks)
+                    write(done=False)
     about["load after"] = machine.load()
-    data = {
-        "about": about,
-        "rounds": plan.rounds,
-        "complete": plan.complete,
-        "minutes": round((time.monotonic() - begun) / 60, 1),
-        "remarks": remarks,
-        "series": report.to_json(found),
-    }
-    results.write_text(json.dumps(data))
+    # only now, because what was left running is remarked on at the end
+    write(done=True)
 
 
 def _one(row: Row, site: Site, plan: Plan, remarks: list[str]) -> list[Series]:

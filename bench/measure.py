@@ -139,7 +139,7 @@ def run(
             raise
 
         def end_of(file: Iterable[bytes]) -> str:
-            return b" ".join(list(file)[-8:]).decode("utf-8", "backslashreplace").strip()
+            return " ".join(b"".join(list(file)[-8:]).decode("utf-8", "backslashreplace").split())
 
         fields = report.read().split()
         stderr.seek(0)

@@ -180,4 +180,4 @@ def _seconds(value: float | None) -> str:
 
 
 def _mb(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0f} MB"
+    return "-" if value is None else f"{value:.1f} MB"

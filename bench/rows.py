@@ -354,12 +354,13 @@ def _start_up(site: Site, _: ExitStack) -> list[Contestant]:
     ]
 
 
-def _profiles(site: Site, _: ExitStack) -> list[Contestant]:
+def _profiles(site: Site, stack: ExitStack) -> list[Contestant]:
     missing = "" if site.has("list", "--all-profiles") else "this l8s has no `list --all-profiles`"
     names = [f"p{number}" for number in range(1, PROFILES + 1)]
     if not missing:
         site.write_profiles(dict(zip(names, site.far_addresses, strict=True)))
         for name in names:
+            stack.callback(site.disconnect, "--profile", name, config=site.profiles_config)
             site.laptop.l8s("list", "--profile", name, L8S_CONFIG=site.profiles_config)
     run = partial(site.measured, "l8s", "list", L8S_CONFIG=site.profiles_config)
     return [

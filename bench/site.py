@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 import attrs
-from lab import Laptop, Run, Server
+from lab import Laptop, Run, Server, complete
 
 from bench.measure import RunFailed, Sample, run
 from bench.podman_client import connection
@@ -95,10 +95,11 @@ class Site:
         helped = self.laptop.l8s(command, "--help", check=False)
         return helped.returncode == 0 and option in helped.stdout
 
-    def disconnect(self) -> None:
-        """End what l8s keeps."""
+    def disconnect(self, *arguments: str, config: str = "") -> None:
+        """End what l8s keeps, for the profile in use or as the arguments say."""
         if self.multiplexes:
-            self.laptop.l8s("disconnect", check=False)
+            env = {"L8S_CONFIG": config} if config else {}
+            complete(["l8s", "disconnect", *arguments], check=False, timeout=60, env={**self.l8s_env, **env})
 
     def connect(self) -> None:
         """See that l8s keeps a connection, if it can."""
