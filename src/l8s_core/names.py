@@ -31,29 +31,30 @@ MAX_PIDS = 4194304
 MAX_IDLE = 24 * 3600.0
 """Seconds."""
 
-_LOWER = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-_PLUGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_CONTAINER_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_REMOTE_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
-_HOST_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
-_SOCKET = re.compile(r"/[A-Za-z0-9._/@+-]+")
-_LABEL_KEY = re.compile(r"[a-z0-9](?:[a-zA-Z0-9._/-]*[a-zA-Z0-9])?")
-_REGISTRY = re.compile(
+# As text: re compiles a pattern when it is first used, and keeps it. A command uses few of these.
+_LOWER = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_PLUGIN = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_CONTAINER_USER = r"[a-z_][a-z0-9_-]{0,31}"
+_REMOTE_USER = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
+_HOST_LABEL = r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*:/"
+_SOCKET = r"/[A-Za-z0-9._/@+-]+"
+_LABEL_KEY = r"[a-z0-9](?:[a-zA-Z0-9._/-]*[a-zA-Z0-9])?"
+_REGISTRY = (
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
 )
-_IMAGE_PART = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_REMOTE_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
-_MEMORY = re.compile(r"([0-9]{1,16})(\.[0-9]{1,6})?([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?")
-_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
-_ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,63})?")
-_DIGITS = re.compile(r"0|[1-9][0-9]{0,8}")
-_SECONDS = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,3})?")
-_USERINFO = re.compile(r"(?<=//).*@")
+_IMAGE_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_DIGEST = r"sha256:[0-9a-f]{64}"
+_REMOTE_NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?"
+_MEMORY = r"(?i)([0-9]{1,16})(\.[0-9]{1,6})?([kmgt]?)(?:i?b)?"
+_CPUS = r"[0-9]{1,4}(?:\.[0-9]{1,3})?"
+_FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
+_ENVIRONMENT = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+_ACCOUNT = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,63})?"
+_DIGITS = r"0|[1-9][0-9]{0,8}"
+_SECONDS = r"[0-9]{1,7}(?:\.[0-9]{1,3})?"
+_USERINFO = r"(?<=//).*@"
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
@@ -86,9 +87,9 @@ def _text(what: str, value: object, limit: int, *hints: str) -> str:
     return value
 
 
-def _matching(what: str, value: object, limit: int, pattern: re.Pattern[str], rule: str, *hints: str) -> str:
+def _matching(what: str, value: object, limit: int, pattern: str, rule: str, *hints: str) -> str:
     text = _text(what, value, limit, *hints)
-    if pattern.fullmatch(text) is None:
+    if re.fullmatch(pattern, text) is None:
         _refuse(what, value, rule, *hints)
     return text
 
@@ -193,10 +194,12 @@ def host(value: object) -> str:
     """
     what = "host"
     example = "Write a name or address alone: server.example.com"
-    if isinstance(value, str) and (_SCHEME.match(value) or value.startswith("/") or value.lower().startswith("unix:")):
+    if isinstance(value, str) and (
+        re.match(_SCHEME, value) or value.startswith("/") or value.lower().startswith("unix:")
+    ):
         _refuse(
             what,
-            _USERINFO.sub("***@", value),
+            re.sub(_USERINFO, "***@", value),
             "it is a URL or a path, and l8s is remote-only: it always connects through SSH. " + REMOTE_ONLY_NOTE,
             example,
             "The user, port and socket have their own settings: remote_user, remote_port, remote_socket",
@@ -217,7 +220,7 @@ def host(value: object) -> str:
     if ":" in text:
         return _ipv6(text)
     labels_ = text.removesuffix(".").split(".")
-    if not all(_HOST_LABEL.fullmatch(label) for label in labels_):
+    if not all(re.fullmatch(_HOST_LABEL, label) for label in labels_):
         _refuse(
             what,
             value,
@@ -258,7 +261,7 @@ def written_number(text: str) -> int | str:
 
     Python's ``int()`` would read ``\u0662\u0662``, ``2_2`` and ``+22`` as well.
     """
-    return int(text) if _DIGITS.fullmatch(text) else text
+    return int(text) if re.fullmatch(_DIGITS, text) else text
 
 
 def port(value: object) -> int:
@@ -352,7 +355,7 @@ def label_argument(value: object) -> tuple[str, str]:
             "label",
             value,
             "it must be KEY=VALUE",
-            f"Write {key}=yes" if _LABEL_KEY.fullmatch(key) else "Write team=blue",
+            f"Write {key}=yes" if re.fullmatch(_LABEL_KEY, key) else "Write team=blue",
         )
     return label_key(key), label_value(rest)
 
@@ -376,19 +379,19 @@ def image(value: object) -> str:
             f"Write {text.partition('://')[2] or 'the rest alone'}",
         )
     rest, at, digest = text.partition("@")
-    if at and not _DIGEST.fullmatch(digest):
+    if at and not re.fullmatch(_DIGEST, digest):
         _refuse(what, value, "what follows @ must be sha256: and 64 hexadecimal digits", example)
     path, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:
         path = rest
-    elif not _TAG.fullmatch(tag):
+    elif not re.fullmatch(_TAG, tag):
         _refuse(what, value, "what follows the last : must be a tag of letters, digits and . _ -", example)
     first, slash, remainder = path.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
-        if not _REGISTRY.fullmatch(first):
+        if not re.fullmatch(_REGISTRY, first):
             _refuse(what, value, f"{shown(first)} is no registry", example)
         path = remainder
-    if not all(_IMAGE_PART.fullmatch(part) for part in path.split("/")):
+    if not all(re.fullmatch(_IMAGE_PART, part) for part in path.split("/")):
         lower = path != path.lower()
         rule = (
             "an image's path is lower-case"
@@ -417,7 +420,7 @@ def repository(value: object) -> Repository:
 
 def _hidden(value: object) -> object:
     """A URL as it may be shown."""
-    return _USERINFO.sub("***@", value) if isinstance(value, str) else value
+    return re.sub(_USERINFO, "***@", value) if isinstance(value, str) else value
 
 
 def _repository(value: object) -> Repository:
@@ -572,7 +575,7 @@ def memory(value: object) -> int:
     """Memory in bytes, from a number of bytes or ``512m``, ``2g``, ``1.5GiB``; units are powers of 1024."""
     what, hint = "memory", "Write it like 512m or 2g"
     if isinstance(value, str):
-        match = _MEMORY.fullmatch(value)
+        match = re.fullmatch(_MEMORY, value)
         if match is None:
             _refuse(what, value, "it must be a number with k, m, g or t after it", hint)
         from decimal import Decimal
@@ -608,7 +611,7 @@ def idle_time(value: object) -> float:
 def cpus(value: object) -> float:
     """A number of processor cores, fractions allowed; as a number or as text."""
     what, rule, hint = "cpus", "it must be a number from 0.1 to 1024", "Write it like 2 or 0.5"
-    if isinstance(value, str) and _CPUS.fullmatch(value):
+    if isinstance(value, str) and re.fullmatch(_CPUS, value):
         number = float(value)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         # Compared before it is converted: float() of a huge integer overflows.

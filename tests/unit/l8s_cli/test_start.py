@@ -1,7 +1,8 @@
-"""Ctrl-C while the command is being loaded."""
+"""Ctrl-C while the command is being loaded, and the garbage collector."""
 
 from __future__ import annotations
 
+import gc
 import signal
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_an_interrupt_ends_it_quietly_unless_it_is_ignored(before: str, code: in
 
 
 def test_the_command_has_its_own_way_with_interrupts_and_its_end_ignores_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before, thresholds = signal.getsignal(signal.SIGINT), gc.get_threshold()
     seen: list[object] = []
     monkeypatch.setattr(main, "cli", lambda: seen.append(signal.getsignal(signal.SIGINT)))
     try:
@@ -43,4 +44,21 @@ def test_the_command_has_its_own_way_with_interrupts_and_its_end_ignores_them(mo
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
     assert seen == [before]
+
+
+def test_little_is_collected_in_a_life_this_short() -> None:
+    code = (
+        "import atexit, gc, sys\n"
+        "from l8s_cli.start import FEW_COLLECTIONS, run\n"
+        "collected = []\n"
+        "gc.callbacks.append(lambda phase, info: collected.append(info['generation']))\n"
+        "def told(): print(gc.get_threshold()[0] == FEW_COLLECTIONS, gc.get_freeze_count() > 1000, collected)\n"
+        "atexit.register(told)\n"
+        "sys.argv[1:] = ['--help']\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "True True []", done.stderr
