@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from l8s_core.steps import StepObserver
 
 
+MULTIPLEX_VARIABLE = "L8S_MULTIPLEX"
+
+
 def _load_session(third_party: bool, environ: Mapping[str, str]) -> Session:
     from l8s_core.client import Session
 
@@ -102,7 +105,7 @@ class Invocation:
         """The client for the chosen profile, open. ``-v`` shows the steps of connecting."""
         profile = self.chosen_profile()
         self.warn_of_ignored_settings(profile.name)
-        client = self.session.client(profile, multiplex=profile.multiplex)
+        client = self.session.client(profile, multiplex=self._multiplex(profile))
         try:
             client.open(self.steps() if self.verbose else None)
             yield client
@@ -115,6 +118,23 @@ class Invocation:
             raise L8sError(f"The connection to the server broke: {error}") from error
         finally:
             client.close()
+
+    def _multiplex(self, profile: Profile) -> float:
+        """For how long the connection is kept after its last use, in seconds.
+
+        Raises:
+            ConfigError: `MULTIPLEX_VARIABLE` is no such time.
+        """
+        wanted = self.environ.get(MULTIPLEX_VARIABLE)
+        if not wanted:
+            return profile.multiplex
+        from l8s_core import names
+        from l8s_core.errors import ConfigError
+
+        try:
+            return names.idle_time(wanted)
+        except ConfigError as error:
+            raise ConfigError(f"{MULTIPLEX_VARIABLE}: {error.message}", hints=error.hints) from error
 
 
 invocation = partial(click.make_pass_decorator, Invocation, ensure=True)()

@@ -454,14 +454,7 @@ class Laptop:
 
     def holders(self) -> list[int]:
         """The processes that keep connections of this laptop's open between commands."""
-        found = []
-        for process in Path("/proc").iterdir():
-            with suppress(OSError, ValueError):
-                words = (process / "cmdline").read_bytes().split(b"\0")
-                ours = f"HOME={self.home}".encode() in (process / "environ").read_bytes().split(b"\0")
-                if b"l8s_core.multiplex.holder" in words and ours:
-                    found.append(int(process.name))
-        return found
+        return holders(f"HOME={self.home}")
 
     def disconnect(self) -> None:
         """End these processes at once."""
@@ -558,6 +551,37 @@ def _listens(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def holders(*words: str) -> list[int]:
+    """The processes that keep connections open between commands, of laptops whose environment has all of ``words``."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            if b"l8s_core.multiplex.holder" in (process / "cmdline").read_bytes().split(b"\0"):
+                environment = (process / "environ").read_bytes().split(b"\0")
+                if all(word.encode() in environment for word in words):
+                    found.append(int(process.name))
+    return found
+
+
+def disconnect_all(server: Server) -> None:
+    """End every connection to ``server`` that any laptop of this run keeps."""
+    run = f"XDG_RUNTIME_DIR={Run.current().runtime_dir}"
+    ours = [pid for pid in holders(run) if server.host in _peers(pid)]
+    for pid in ours:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while set(ours) & set(holders(run)):
+        assert time.monotonic() < deadline, "a process that keeps a connection does not end"
+        time.sleep(0.01)
+
+
+def _peers(pid: int) -> str:
+    """What a process is connected to, in the words of ss(8)."""
+    shown = complete(["ss", "-Htnp"], check=True, timeout=10).stdout.splitlines()
+    return " ".join(line for line in shown if f"pid={pid}," in line)
 
 
 def path_without_podman(directory: Path) -> str:

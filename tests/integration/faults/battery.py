@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define, field, frozen
-from lab import Laptop, Server
+from lab import Laptop, Server, disconnect_all
 
 SEED_VARIABLE = "L8S_FAULT_SEED"
 EXTENT_VARIABLE = "L8S_FAULTS"
@@ -298,6 +298,7 @@ class Battery:
             assert published == [int(ours[name]["Labels"]["l8s.ssh-port"])], f"ports of {name}: {published}"
         taken = [port for published in ports.values() for port in published]
         assert len(taken) == len(set(taken)), f"ports are shared: {ports}"
+        disconnect_all(self.server)
         deadline = time.monotonic() + SETTLING
         while (now := self._server_sessions()) > self._sessions and time.monotonic() < deadline:
             time.sleep(0.2)
