@@ -105,7 +105,7 @@ class Invocation:
         """The client for the chosen profile, open. ``-v`` shows the steps of connecting."""
         profile = self.chosen_profile()
         self.warn_of_ignored_settings(profile.name)
-        client = self.session.client(profile, multiplex=self._multiplex(profile))
+        client = self.client(profile)
         try:
             client.open(self.steps() if self.verbose else None)
             yield client
@@ -118,6 +118,10 @@ class Invocation:
             raise L8sError(f"The connection to the server broke: {error}") from error
         finally:
             client.close()
+
+    def client(self, profile: Profile) -> Client:
+        """A client for a profile, not connected yet, which uses and keeps open what the profile says."""
+        return self.session.client(profile, multiplex=self._multiplex(profile))
 
     def _multiplex(self, profile: Profile) -> float:
         """For how long the connection is kept after its last use, in seconds.

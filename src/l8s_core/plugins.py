@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -90,6 +91,8 @@ class PluginHost:
         self._spec_modules: list[ModuleType] = []
         self._yields: dict[str, type | None] = {}
         """For each hook that yields: the type of what it yields (None: not said)."""
+        self._observing = threading.RLock()
+        """Held while a plugin looks at an operation: profiles may be asked side by side."""
         self._hook_trace = self._manager.trace.root.get("hook")
         self.add_hookspecs(hookspecs)
 
@@ -223,7 +226,7 @@ class PluginHost:
     # Around an operation
 
     def before(self, operation: Operation) -> None:
-        """Ask every plugin whether ``operation`` may go on.
+        """Ask every plugin whether ``operation`` may go on; one at a time, whatever else goes on beside it.
 
         Raises:
             OperationVetoed: a plugin said no, or its check broke. A check that broke must not let things pass,
@@ -232,7 +235,8 @@ class PluginHost:
         for entry, function in self._functions("l8s_before_operation"):
             name = entry.info.name
             try:
-                answer = function({"operation": operation})
+                with self._observing:
+                    answer = function({"operation": operation})
             except OperationVetoed as veto:
                 origin = f"Plugin {name!r} stopped this; 'l8s plugins' says where it comes from."
                 veto.hints = (*veto.hints, origin)
@@ -247,7 +251,8 @@ class PluginHost:
         """Tell every plugin how ``operation`` ended; what they raise is logged."""
         for entry, function in self._functions("l8s_after_operation"):
             try:
-                _discard(function({"operation": operation, "outcome": outcome}))
+                with self._observing:
+                    _discard(function({"operation": operation, "outcome": outcome}))
             except (Exception, SystemExit) as error:  # noqa: BLE001  an observer never hides the outcome
                 name = entry.info.name
                 log.logger().warning("Plugin %s: l8s_after_operation raised %s", name, _describe(error))

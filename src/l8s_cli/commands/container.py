@@ -5,7 +5,7 @@ Not here: what these mean on the server (`l8s_core`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,10 +15,12 @@ from l8s_cli.invocation import Invocation, invocation
 from l8s_cli.parsing import Checked, Command, number
 from l8s_cli.problems import UsageProblem
 from l8s_core import names
-from l8s_core.errors import ContainerNotFound
+from l8s_core.errors import ContainerNotFound, L8sError
 from l8s_core.model import LABEL_BRANCH, LABEL_PREFIX, LABEL_REPOSITORY, LABEL_USER
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from l8s_core.client import Client
     from l8s_core.model import ContainerInfo, HostBlock, Removal, StreamName
 
@@ -149,35 +151,83 @@ def create(
     cls=Command,
     examples=(
         ("l8s list", "the containers of the active profile"),
+        ("l8s list --all-profiles", "those of every profile, asked at the same time"),
         ("l8s ls -o json --profile staging", "those of another one, for programs"),
     ),
 )
+@click.option("--all-profiles", is_flag=True, help="List the containers of every profile.")
 @invocation
-def list_(run: Invocation) -> None:
+def list_(run: Invocation, all_profiles: bool) -> int:
     """List your containers.
 
-    Those that l8s made with this profile's prefix, in whatever state.
+    Those that l8s made with this profile's prefix, in whatever state. With --all-profiles a server that cannot be
+    reached is a row with its error, and the exit code is that error's.
     """
+    if all_profiles:
+        return _list_all(run)
     with run.connected() as client:
-        infos = sorted(client.list(), key=lambda info: info.short_name)
+        infos = client.list()
         now = client.server_time()
-    table = tables.Table(
-        columns=("NAME", "STATE", "SSH PORT", "IMAGE", "CREATED", "ALIAS"),
-        rows=[
-            (
-                info.short_name,
-                info.state,
-                "-" if info.ssh_port is None else str(info.ssh_port),
-                info.image,
-                tables.age(info.created, now),
-                info.name,
-            )
-            for info in infos
-        ],
-    )
-    run.out.data("containers", [described(info) for info in infos], table)
+    table = tables.Table(columns=COLUMNS, rows=_rows(infos, now))
+    run.out.data("containers", [described(info) for info in _by_name(infos)], table)
     if not infos:
         run.out.note("No containers yet. Create one: l8s create NAME")
+    return 0
+
+
+COLUMNS = ("NAME", "STATE", "SSH PORT", "IMAGE", "CREATED", "ALIAS")
+
+
+def _by_name(infos: Sequence[ContainerInfo]) -> list[ContainerInfo]:
+    return sorted(infos, key=lambda info: info.short_name)
+
+
+def _rows(infos: Sequence[ContainerInfo], now: datetime) -> list[tuple[str, ...]]:
+    return [
+        (
+            info.short_name,
+            info.state,
+            "-" if info.ssh_port is None else str(info.ssh_port),
+            info.image,
+            tables.age(info.created, now),
+            info.name,
+        )
+        for info in _by_name(infos)
+    ]
+
+
+def _list_all(run: Invocation) -> int:
+    """Every profile's containers; the exit code of the first profile, by its place in the config, that failed."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def ask(name: str) -> tuple[Sequence[ContainerInfo], datetime] | L8sError:
+        try:
+            with run.client(run.session.config.profile(name)) as client:
+                return client.list(), client.server_time()
+        except L8sError as error:
+            return error
+
+    profiles = run.session.config.names()
+    if not profiles:
+        run.chosen_profile()  # says what to do about that
+    with ThreadPoolExecutor(len(profiles)) as pool:
+        answers = dict(zip(profiles, pool.map(ask, profiles), strict=True))
+    rows: list[tuple[str, ...]] = []
+    data: list[dict[str, object]] = []
+    code = 0
+    for name, answer in answers.items():
+        if isinstance(answer, L8sError):
+            code = code or answer.exit_code
+            reason = " ".join(line.strip() for line in answer.message.splitlines() if line.strip())
+            rows.append((name, "-", f"error: {reason}", "-", "-", "-", "-"))
+            failure = {"kind": answer.kind, "message": answer.message, "exit_code": answer.exit_code}
+            data.append({"profile": name, "error": failure, "containers": []})
+        else:
+            rows += [(name, *row) for row in _rows(*answer)]
+            containers = [described(info) for info in _by_name(answer[0])]
+            data.append({"profile": name, "error": None, "containers": containers})
+    run.out.data("profiles", data, tables.Table(columns=("PROFILE", *COLUMNS), rows=rows))
+    return code
 
 
 @click.command(

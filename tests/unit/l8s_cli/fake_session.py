@@ -76,6 +76,8 @@ class Server:
     exec_code: int = 0
     on_server: Any = None
     time: datetime = field(factory=lambda: datetime.now(UTC))
+    down: dict[str, Exception] = field(factory=dict)
+    """What connecting to a host raises."""
     calls: list[tuple[Any, ...]] = field(factory=list)
     opened: int = 0
     closed: int = 0
@@ -94,6 +96,8 @@ class Client:
 
     def open(self, on_step: Any = None) -> None:
         self._server.opened += 1
+        if self.profile.remote_host in self._server.down:
+            raise self._server.down[self.profile.remote_host]
         steps = Steps(on_step)
         with steps.step("address") as step:
             step.detail = "192.0.2.1"
@@ -121,6 +125,13 @@ class Client:
             if self._server.facts_error is not None:
                 raise self._server.facts_error
         return self._server.facts
+
+    def __enter__(self) -> Client:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def server_time(self) -> datetime:
         return self._server.time

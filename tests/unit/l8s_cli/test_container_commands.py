@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fake_session import container
 
+from l8s_core.errors import HostUnreachable
 from l8s_core.model import ContainerSpec
 
 
@@ -97,6 +98,52 @@ def test_an_age_is_counted_by_the_servers_clock(l8s: Any, years: int) -> None:
     l8s.server.time = created + timedelta(hours=3)
     assert "3 hours ago" in l8s("list").stdout
     assert "  Created:        3 hours ago" in l8s("info", "a").stdout.splitlines()
+
+
+PROFILES = {
+    "active_profile": "dev",
+    "remote_user": "root",
+    "profiles": {
+        "dev": {"remote_host": "dev.example.com"},
+        "staging": {"remote_host": "staging.example.com"},
+        "prod": {"remote_host": "prod.example.com"},
+    },
+}
+
+
+def test_list_of_all_profiles_has_the_error_of_each_that_fails(l8s: Any) -> None:
+    l8s.data = PROFILES
+    l8s.server.containers = {"a": container("a")}
+    l8s.server.down = {"staging.example.com": HostUnreachable("No way\nto \x1b[2Jget there.")}
+    ran = l8s("list", "--all-profiles")
+    lines = [line.split() for line in ran.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["PROFILE", "dev", "staging", "prod"]
+    assert [line[1] for line in lines[1:]] == ["a", "-", "a"]
+    assert "error: No way to \\x1b[2Jget there." in ran.stdout
+    assert ran.exit_code == 4
+    l8s.server.down = {}
+    assert l8s("list", "--all-profiles").exit_code == 0
+
+
+def test_list_of_all_profiles_for_programs(l8s: Any) -> None:
+    l8s.data = PROFILES
+    l8s.server.containers = {"a": container("a")}
+    l8s.server.down = {"prod.example.com": HostUnreachable("No way")}
+    found = l8s.json("list", "--all-profiles", kind="profiles")
+    assert [item["profile"] for item in found] == ["dev", "staging", "prod"]
+    assert [[info["name"] for info in item["containers"]] for item in found] == [["a"], ["a"], []]
+    assert [item["error"] for item in found] == [
+        None,
+        None,
+        {"kind": "HostUnreachable", "message": "No way", "exit_code": 4},
+    ]
+
+
+def test_list_of_all_profiles_without_any_says_what_to_do(l8s: Any) -> None:
+    l8s.data = {}
+    ran = l8s("list", "--all-profiles")
+    assert ran.exit_code == 2
+    assert "l8s init" in ran.stderr
 
 
 def test_ls_is_list(l8s: Any) -> None:
