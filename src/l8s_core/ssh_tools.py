@@ -31,7 +31,7 @@ from l8s_core.processes import Completed
 RESOLVE_TIMEOUT = 5.0
 """Seconds for ``ssh -G``, which asks no network but runs the user's ``Match exec`` commands."""
 
-AGENT_TIMEOUT = 4.0
+AGENT_TIMEOUT = 3.0
 """Seconds for ``ssh-add -L``: an agent answers in milliseconds, and a stopped one never."""
 
 

@@ -218,8 +218,9 @@ def _list_all(run: Invocation) -> int:
     for name, answer in answers.items():
         if isinstance(answer, L8sError):
             code = code or answer.exit_code
-            reason = " ".join(line.strip() for line in answer.message.splitlines() if line.strip())
-            rows.append((name, "-", f"error: {reason}", "-", "-", "-", "-"))
+            first, *rest = [line.strip() for line in answer.message.splitlines() if line.strip()]
+            rows.append((name, "-", f"error: {first}", "-", "-", "-", "-"))
+            run.out.warn(f"{name}: {' '.join([first, *rest])}")
             failure = {"kind": answer.kind, "message": answer.message, "exit_code": answer.exit_code}
             data.append({"profile": name, "error": failure, "containers": []})
         else:

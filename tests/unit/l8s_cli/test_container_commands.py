@@ -119,7 +119,8 @@ def test_list_of_all_profiles_has_the_error_of_each_that_fails(l8s: Any) -> None
     lines = [line.split() for line in ran.stdout.splitlines()]
     assert [line[0] for line in lines] == ["PROFILE", "dev", "staging", "prod"]
     assert [line[1] for line in lines[1:]] == ["a", "-", "a"]
-    assert "error: No way to \\x1b[2Jget there." in ran.stdout
+    assert lines[2][2:5] == ["error:", "No", "way"]
+    assert "staging: No way to \\x1b[2Jget there." in ran.stderr
     assert ran.exit_code == 4
     l8s.server.down = {}
     assert l8s("list", "--all-profiles").exit_code == 0
