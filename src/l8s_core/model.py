@@ -233,6 +233,19 @@ class ExecResult:
         return self.stderr_bytes.decode("utf-8", "replace")
 
 
+CopyProgress = Callable[[int, int], None]
+"""Is told how many files and bytes have been copied so far, a few times a second at least while there are any."""
+
+
+@frozen(kw_only=True)
+class Copied:
+    """What was copied: ``files`` counts links too, ``bytes`` leaves out holes. ``warnings`` are complete sentences."""
+
+    files: int
+    bytes: int
+    warnings: tuple[str, ...] = ()
+
+
 @frozen
 class PublicKey:
     """An SSH public key, as one line of authorized_keys or known_hosts holds it (RFC 4253, section 6.6)."""
@@ -302,7 +315,9 @@ class Step:
     seconds: float = 0.0
 
 
-OperationKind = Literal["create", "start", "stop", "restart", "remove", "list", "show", "exec", "build", "sync"]
+OperationKind = Literal[
+    "create", "start", "stop", "restart", "remove", "list", "show", "exec", "copy_in", "copy_out", "build", "sync"
+]
 
 
 @frozen(kw_only=True)
