@@ -109,7 +109,7 @@ def feed(stream: ChannelSocket, source: bytes | IO[bytes]) -> None:
             if isinstance(source, bytes):
                 stream.sendall(source)
             else:
-                read: Any = getattr(source, "read1", source.read)
+                read: Any = getattr(source, "read1", None) or source.read
                 while data := read(CHUNK):
                     stream.sendall(data)
             stream.shutdown_write()

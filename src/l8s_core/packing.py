@@ -227,7 +227,7 @@ def _stretches(opened: int, size: int) -> list[Stretch]:
             begin = os.lseek(opened, place, os.SEEK_DATA)
             end = min(os.lseek(opened, begin, os.SEEK_HOLE), size)
         except OSError as error:
-            if error.errno == 6:  # ENXIO: a hole up to the end
+            if error.errno == errno.ENXIO:  # a hole up to the end
                 break
             return [(0, size)]
         if begin >= size:
@@ -240,8 +240,9 @@ def _stretches(opened: int, size: int) -> list[Stretch]:
 def _number(value: int, width: int) -> bytes:
     """Octal, or base-256 where that does not fit or the number is negative (GNU's extension)."""
     if 0 <= value < 8 ** (width - 1):
-        return b"%0*o\0" % (width - 1, value)
-    return bytes([0x80 if value >= 0 else 0xFF]) + (value % 256 ** (width - 1)).to_bytes(width - 1, "big")
+        return f"{value:0{width - 1}o}\0".encode()
+    rest: int = value % 256 ** (width - 1)
+    return bytes([0x80 if value >= 0 else 0xFF]) + rest.to_bytes(width - 1, "big")
 
 
 _LAYOUT = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s16s167s")
