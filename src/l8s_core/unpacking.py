@@ -207,6 +207,8 @@ class Unpacker:
         if kind == b"S":
             member.stretches = []
             member.real_size = _number(block[483:495])
+            if not 0 <= member.real_size <= MAX_SIZE:
+                raise _refused("a size is out of range")
             self._stretches(member, block[386:482])
             if block[482]:
                 self._member, self._collecting = member, b"S"
@@ -448,15 +450,14 @@ class Unpacker:
             os.utime(output, (member.mtime, member.mtime))
             self._output = None
             os.close(output)  # where some file systems say that the disk is full
-            if self._atomically():
+            if self._merging:
                 self._rename(self._output_name)
         self._member = None
         self._skip = -member.size % BLOCK
         self._tally.files += 1
 
     def _rename(self, leaf: bytes) -> None:
-        parent = self._opened[-1] if self._opened else self._base
-        os.rename(self._temporary, leaf, src_dir_fd=parent, dst_dir_fd=parent)
+        os.rename(self._temporary, leaf, src_dir_fd=self._opened[-1], dst_dir_fd=self._opened[-1])
 
     def _symlink(self, path: list[bytes], member: _Member) -> None:
         if not member.link or b"\0" in member.link:
@@ -467,7 +468,7 @@ class Unpacker:
             self._new(lambda: os.symlink(member.link, name, dir_fd=parent), member)
             with suppress(OSError, NotImplementedError):  # not every file system has times for links
                 os.utime(name, (member.mtime, member.mtime), dir_fd=parent, follow_symlinks=False)
-            if self._atomically():
+            if self._merging:
                 self._rename(leaf)
         self._tally.files += 1
         if _leads_outside(path, member.link):
@@ -495,7 +496,7 @@ class Unpacker:
                 raise _refused("a link leads to something that did not come before it", member) from error
             finally:
                 os.close(first)
-            if self._atomically():
+            if self._merging:
                 self._rename(leaf)
                 with suppress(FileNotFoundError):  # renaming to another name of the same file does nothing
                     os.unlink(name, dir_fd=parent)
@@ -535,9 +536,11 @@ class Unpacker:
         for count, what in ((self._left_out, "were left out"), (self._outside, "lead out of what was copied")):
             if count > NAMED:
                 self._tally.warnings.append(f"{count - NAMED} more {what}.")
-        if self._root == "directory":
-            with self._local("write to"):
+        with self._local("write to"):
+            if self._root == "directory":
                 self._finish_tree()
+            else:
+                os.rename(self._temporary, self._final, src_dir_fd=self._base, dst_dir_fd=self._base)
         self._close()
 
     def _finish_tree(self) -> None:
