@@ -52,12 +52,12 @@ class _Place:
 @click.option("--user", metavar="USER", help="Read and write in the container as this user instead of its own.")
 @invocation
 def cp(run: Invocation, sources: tuple[str, ...], destination: str, user: str | None) -> None:
-    """Copy files and trees into and out of a container, as cp -a does.
+    """Copy files and trees into and out of a container.
 
-    One side is in a container and is written NAME:PATH. PATH starts from the project's directory, unless it is
-    absolute or begins with ~/. An existing directory gets what is copied under its own name; anything else is the
-    name that it gets. SRC/. means what is in SRC. Modes, times, links and holes are kept; what is in the container
-    belongs to the container's user. Nothing has its name before it is whole.
+    It is done as cp -a does it. One side is in a container and is written NAME:PATH. PATH starts from the
+    project's directory, unless it is absolute or begins with ~/. An existing directory gets what is copied under its
+    own name; anything else is the name that it gets. SRC/. means what is in SRC. Modes, times, links and holes are
+    kept; what is in the container belongs to the container's user. Nothing has its name before it is whole.
 
     What comes out of a container is not trusted: it is written below DST and nowhere else.
     """

@@ -73,8 +73,8 @@ def _receive(container: FakeContainer, token: str, what: str, destination: str, 
             continue
         if member.isdir() and container.exists(target):
             return _refuse(f"{target} is no directory")
-        if member.islnk():
-            member.type, member.size = tarfile.REGTYPE, len(data)
+        if member.islnk() or member.issparse():
+            member.type, member.size, member.sparse = tarfile.REGTYPE, len(data), None
         container.put(target, member, data)
     return ExecResult(exit_code=0)
 
