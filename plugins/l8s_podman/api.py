@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import paramiko
@@ -21,9 +25,9 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 
 from l8s_core import names
-from l8s_core.errors import BackendError, ConnectionFailed, socket_unavailable
+from l8s_core.errors import BackendError, socket_unavailable
 from l8s_podman.link import Link
-from l8s_podman.streams import ChannelSocket
+from l8s_podman.streams import BrokenOff, ChannelSocket
 from l8s_podman.translate import translated
 from l8s_podman.uninterrupted import to_the_end
 
@@ -162,11 +166,20 @@ class PodmanAPI:
         for scheme in ("http://", "https://"):
             self._client.mount(scheme, adapter)
         self._version_checked = False
+        self._told_time: tuple[datetime, float] | None = None
 
     @property
     def where(self) -> str:
         """The server, for messages."""
         return self._where
+
+    @property
+    def time(self) -> datetime | None:
+        """The server's clock, by the last answer's date (RFC 9110, 6.6.1: whole seconds) and what went by since."""
+        if self._told_time is None:
+            return None
+        told, at = self._told_time
+        return told + timedelta(seconds=time.monotonic() - at)
 
     def ping(self) -> tuple[str, str]:
         """Podman's version and its API version.
@@ -225,6 +238,7 @@ class PodmanAPI:
                 else to_the_end(lambda: send(path, **options), abandoned=lambda late: late.close())
             )
         self._check_version(response)
+        self._note_time(response)
         if response.status_code >= 400 and response.status_code not in allowed:
             with self._translated(doing, write=False):
                 text = response.text
@@ -314,6 +328,11 @@ class PodmanAPI:
     def _translated(self, doing: str, *, write: bool) -> Any:
         return translated(doing, write=write, where=self._where, link_dead=lambda: self._link.dead)
 
+    def _note_time(self, response: APIResponse) -> None:
+        with suppress(ValueError, OverflowError):
+            told = parsedate_to_datetime(str(response.headers.get("Date", ""))).astimezone(UTC)
+            self._told_time = told, time.monotonic()
+
     def _check_version(self, response: APIResponse) -> None:
         """Every answer names its version: a server that is too old is refused at the first one."""
         if self._version_checked:
@@ -373,12 +392,15 @@ def _read_head(reader: Any) -> tuple[int, dict[str, str]]:
     """Status and headers of an HTTP/1 answer (RFC 9112), at most 64 lines.
 
     Raises:
-        ConnectionFailed: it is not one.
+        BrokenOff: nothing came before the end.
+        BackendError: it is not one.
     """
     line = reader.readline(4096)
+    if not line:
+        raise BrokenOff("the stream ended before an answer")
     parts = line.split(None, 2)
     if len(parts) < 2 or not parts[0].startswith(b"HTTP/1.") or not _STATUS.fullmatch(parts[1]):
-        raise ConnectionFailed(f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}")
+        raise BackendError(f"The server's answer is not HTTP: {names.printable(line[:80].decode('latin-1'))!r}")
     headers: dict[str, str] = {}
     for _ in range(64):
         field = reader.readline(8192)

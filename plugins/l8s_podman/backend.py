@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -62,8 +63,8 @@ from l8s_podman.answers import (
 from l8s_podman.api import Dialer, PodmanAPI, RequestFailed, parse_json
 from l8s_podman.exec_stream import MARKER, STOP_SCRIPT, feed, frames
 from l8s_podman.link import Link
-from l8s_podman.streams import ChannelSocket
-from l8s_podman.translate import translated
+from l8s_podman.streams import BrokenOff, ChannelSocket
+from l8s_podman.translate import service_ended, translated
 
 PORT_TABLE_LIMIT = 32 * 1024 * 1024
 """Bytes of /proc/net/tcp and tcp6; a line is 150, so this is a server with 200,000 connections."""
@@ -437,6 +438,7 @@ class PodmanBackend:
 
         Raises:
             _DeadlinePassed: ``timeout`` seconds went by.
+            _ServiceEndedError: the output broke off, and the connection lives.
         """
         doing = f"running a command in {name}"
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -479,6 +481,8 @@ class PodmanBackend:
             except OutcomeUnknown as error:
                 if deadline is not None and isinstance(error.__cause__, TimeoutError) and not self._link.dead:
                     raise _DeadlinePassed from None
+                if isinstance(error.__cause__, BrokenOff):
+                    raise self._service_ended(doing) from error
                 raise
             if item is None:
                 return
@@ -504,14 +508,17 @@ class PodmanBackend:
             if time.monotonic() > doubtful_from:
                 age = self._service_age()
                 if age is not None and age < time.monotonic() - begun:
-                    raise _ServiceEndedError(
-                        f"Podman's service on {self._api.where} ended while {doing}: the output was cut off, and the "
-                        "command was stopped.",
-                        hints=("See why: journalctl -u podman.service, on the server", "Run the command again"),
-                    )
+                    raise self._service_ended(doing)
                 doubtful_from += 10 * EXIT_PATIENCE
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
+
+    def _service_ended(self, doing: str) -> BackendError:
+        return service_ended(
+            f"Podman's service on {self._api.where} ended while {doing}: the output was cut off, and the command was "
+            "stopped.",
+            _ServiceEndedError,
+        )
 
     def _service_age(self) -> float | None:
         """For how many seconds the server's podman.service has been running; None where that cannot be read."""
@@ -650,6 +657,10 @@ class PodmanBackend:
         """Run a command on the server; see `ServerCommands`."""
         ran = self._link.run(argv, stdin=stdin, timeout=timeout, on_output=on_output)
         return ExecResult(exit_code=ran.exit_code, stdout_bytes=ran.stdout, stderr_bytes=ran.stderr)
+
+    def server_time(self) -> datetime | None:
+        """The server's clock, by the date of Podman's last answer; see `ServerClock`."""
+        return self._api.time
 
     # Looking again
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from l8s_core.model import StreamName
-from l8s_podman.streams import ChannelSocket, LinkLost
+from l8s_podman.streams import BrokenOff, ChannelSocket, LinkLost
 
 HEADER = struct.Struct(">B3xI")
 STREAMS: dict[int, StreamName] = {1: "stdout", 2: "stderr"}
@@ -62,7 +62,8 @@ def frames(reader: IO[bytes]) -> Iterator[tuple[StreamName, bytes]]:
     one piece.
 
     Raises:
-        LinkLost: it ended in the middle of a frame, or is no such stream.
+        BrokenOff: it ended in the middle of a frame.
+        LinkLost: it is no such stream.
     """
     head = b""  # of a frame, as far as it has come
     left = 0  # bytes still to come of the frame
@@ -95,7 +96,7 @@ def frames(reader: IO[bytes]) -> Iterator[tuple[StreamName, bytes]]:
         if pieces:
             yield stream, b"".join(pieces)
     if head or left:
-        raise LinkLost("the output ended in the middle of a frame")
+        raise BrokenOff("the output ended in the middle of a frame")
 
 
 def feed(stream: ChannelSocket, source: bytes | IO[bytes]) -> None:

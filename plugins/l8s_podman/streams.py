@@ -22,6 +22,10 @@ class LinkLost(ConnectionError):
     """The SSH connection ended before the stream on it did."""
 
 
+class BrokenOff(ConnectionError):
+    """A stream ended in the middle of what it carried, over a connection that lives: whoever served it is gone."""
+
+
 class ChannelSocket:
     """The part of `socket.socket` that http.client and urllib3 use, over a paramiko channel."""
 

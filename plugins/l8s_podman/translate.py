@@ -1,13 +1,14 @@
 """The one place where exceptions of paramiko, requests, urllib3, podman and invoke become errors of l8s.
 
 Every request to the server runs inside `translated`. What it means that a connection ended depends on what was being
-done: a read simply failed, a write may have happened.
+done: a read simply failed, a write may have happened. And it depends on which connection: a stream that broke off while
+the SSH connection lives was ended by Podman's service.
 """
 
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import paramiko
@@ -16,7 +17,18 @@ import requests
 import urllib3.exceptions
 
 from l8s_core.errors import BackendError, ConnectionFailed, L8sError, OutcomeUnknown
-from l8s_podman.streams import LinkLost
+from l8s_podman.streams import BrokenOff
+
+SERVICE_LOG = "See why: journalctl -u podman.service, on the server"
+
+_OF_A_STREAM = (
+    ConnectionError,
+    requests.ConnectionError,
+    urllib3.exceptions.ProtocolError,
+    http.client.HTTPException,
+    requests.exceptions.ChunkedEncodingError,
+)
+"""As what the end of a stream comes up."""
 
 
 def translate(error: Exception, *, doing: str, write: bool, where: str, link_dead: bool) -> L8sError:
@@ -31,31 +43,24 @@ def translate(error: Exception, *, doing: str, write: bool, where: str, link_dea
         error = error.__cause__
     if isinstance(error, paramiko.ChannelException) and not link_dead:
         return ConnectionFailed(
-            f"{where} refused another channel on the SSH connection while {doing}: {_reason(error)}",
+            f"{where} refused another channel on the SSH connection while {doing}: {_reason([*_chain(error)])}",
             hints=("Look at MaxSessions in the server's /etc/ssh/sshd_config", "Run the command again"),
         )
-    timed_out = isinstance(error, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError))
-    lost = (
-        link_dead
-        or isinstance(
-            error,
-            (
-                LinkLost,
-                ConnectionError,
-                EOFError,
-                requests.ConnectionError,
-                urllib3.exceptions.ProtocolError,
-                http.client.HTTPException,
-                paramiko.SSHException,
-                requests.exceptions.ChunkedEncodingError,
-            ),
+    chain = list(_chain(error))
+    timed_out = any(isinstance(one, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)) for one in chain)
+    # asked of the chain first: the transport tells its channels that it ended before it counts as ended itself
+    lost = link_dead or any(map(_of_the_link, chain))
+    reason = _reason(chain)
+    if not lost and not timed_out:
+        if not isinstance(error, _OF_A_STREAM):
+            return BackendError(f"Podman on {where} failed while {doing}: {reason}")
+        if not write:
+            return service_ended(f"The answer of Podman on {where} broke off while {doing} ({reason}).")
+        return OutcomeUnknown(
+            f"The answer of Podman on {where} broke off while {doing} ({reason}). Whether it was done is not known.",
+            hints=("Look at what is there now: l8s list", SERVICE_LOG),
         )
-        or timed_out
-    )
-    reason = _reason(error)
-    if not lost:
-        return BackendError(f"Podman on {where} failed while {doing}: {reason}")
-    what = "gave no answer in time" if timed_out and not link_dead else f"was lost ({reason})"
+    what = f"was lost ({reason})" if lost else "gave no answer in time"
     if write:
         return OutcomeUnknown(
             f"The connection to {where} {what} while {doing}. Whether it was done is not known.",
@@ -67,21 +72,38 @@ def translate(error: Exception, *, doing: str, write: bool, where: str, link_dea
     )
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of the innermost cause that says something."""
-    seen: list[str] = []
+def service_ended(message: str, cls: type[BackendError] = BackendError) -> BackendError:
+    """The error for a look, or a command, that ended with Podman's service while the connection lived."""
+    return cls(message, hints=(SERVICE_LOG, "Run the command again"))
+
+
+def _of_the_link(error: BaseException) -> bool:
+    """Whether it says that the SSH connection is gone. A clean end of a stream is Podman's, whatever http calls it."""
+    of_a_stream = isinstance(error, BrokenOff | http.client.RemoteDisconnected)
+    return isinstance(error, ConnectionError | EOFError | paramiko.SSHException) and not of_a_stream
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, at most ten."""
     current: BaseException | None = error
     for _ in range(10):
         if current is None:
-            break
+            return
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _reason(chain: Sequence[BaseException]) -> str:
+    """The first line of the innermost cause that says something."""
+    seen: list[str] = []
+    for error in chain:
         try:
-            text = str(current).strip().splitlines()
+            text = str(error).strip().splitlines()
         except Exception:  # noqa: BLE001  some of paramiko's cannot be printed when they were made without arguments
             text = []
         if text:
             seen.append(text[0][:300])
-        current = current.__cause__ or current.__context__
-    return seen[-1] if seen else type(error).__name__
+    return seen[-1] if seen else type(chain[0]).__name__
 
 
 @contextmanager

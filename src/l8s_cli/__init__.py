@@ -1,4 +1,4 @@
 """The command ``l8s``: parse, call the library, render. It knows `l8s_core` and no plugin.
 
-Importing this package imports nothing; `l8s_cli.main` is the entry point.
+Importing this package imports nothing; `l8s_cli.start` is the entry point.
 """

@@ -246,8 +246,3 @@ cli = Root(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 add_global_options(cli)
-
-
-def run() -> None:
-    """Run the command with this process's arguments, and exit."""
-    cli()

@@ -6,11 +6,14 @@ Not here: choosing between a table and JSON, and colours (`l8s_cli.output`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from attrs import field, frozen
 
 from l8s_core import names
+
+CLOCK_TOLERANCE = 60.0
+"""Seconds: a clock that is being adjusted goes back by less."""
 
 
 def _escaped_rows(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
@@ -52,11 +55,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s"
 
 
-def age(created: datetime | None, now: datetime | None = None) -> str:
-    """How long ago: ``3 hours ago``; ``-`` when unknown. A server's clock that is ahead gives ``just now``."""
+def age(created: datetime | None, now: datetime) -> str:
+    """How long ago: ``3 hours ago``; ``-`` when unknown. ``now`` is by the clock that ``created`` was taken from.
+
+    What lies ahead of that clock, which was set back since, has no age: it gives the date, ``2036-05-01``.
+    """
     if created is None:
         return "-"
-    seconds = ((now or datetime.now(UTC)) - created).total_seconds()
+    seconds = (now - created).total_seconds()
+    if seconds < -CLOCK_TOLERANCE:
+        return f"{created:%Y-%m-%d}"
     for unit, size in (
         ("year", 365 * 86400),
         ("month", 30 * 86400),

@@ -13,6 +13,7 @@ from l8s_core.contracts import (
     ConfigStore,
     ImageBuilder,
     RemoteBackend,
+    ServerClock,
     ServerCommands,
     SSHConfigWriter,
 )
@@ -151,6 +152,7 @@ __all__ = [
     "SSHConfigError",
     "SSHConfigWriter",
     "SSHConfigWriterProvider",
+    "ServerClock",
     "ServerCommands",
     "Session",
     "SetupFailed",

@@ -10,6 +10,7 @@ translates its libraries' exceptions at its own edge. Nothing waits without a de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import IO, Protocol, runtime_checkable
 
 from attrs import field, frozen
@@ -200,6 +201,15 @@ class ServerCommands(Protocol):
         Raises:
             ConnectionFailed: the connection died or the time is up; the command may have run, and may run on.
         """
+        ...
+
+
+@runtime_checkable
+class ServerClock(Protocol):
+    """Capability: knows what time the server thinks it is. Times in a `ContainerInfo` are by that clock."""
+
+    def server_time(self) -> datetime | None:
+        """The server's time now, with its zone, from what it has said anyway; nothing is asked. None: it said none."""
         ...
 
 

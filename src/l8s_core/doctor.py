@@ -36,6 +36,9 @@ DISK_PROBLEM, DISK_WARNING = 200 * 1024**2, 2 * 1024**3
 INODES_PROBLEM, INODES_WARNING = 1_000, 20_000
 """Free inodes: one clone takes thousands."""
 
+DAY = 86400.0
+"""Seconds."""
+
 SKEW_WARNING = 60.0
 """Seconds between the clocks at which file times, tokens and certificates begin to surprise."""
 
@@ -160,7 +163,7 @@ class _Laptop:
 
     def ssh_config(self) -> Iterator[Finding]:
         """That ssh reads l8s's entries."""
-        writer = self.session.plugins.ssh_config_writer(self.profile.ssh_config_writer).factory()
+        writer = self.session.ssh_config_writer(self.profile)
         blocks = writer.blocks()
         changes = writer.plan(add=blocks).files
         if not blocks:
@@ -404,11 +407,13 @@ def _clock(text: str, before: float, after: float, profile: Profile) -> Finding:
     if not (text.isascii() and text.isdigit() and len(text) < 12):
         return warning("the server's time could not be read", _on_server(profile, "date"))
     # the server's whole second lies within the moments before and after
-    skew = max(before - int(text) - 1, int(text) - after, 0.0)
+    ahead, behind = int(text) - after, before - int(text) - 1
+    skew = max(ahead, behind)
     if skew <= SKEW_WARNING:
         return ok("the clocks agree")
+    amount = f"{round(skew)} s" if skew < 2 * DAY else f"{round(skew / DAY)} days"
     return warning(
-        f"the clocks of server and laptop differ by {round(skew)} s",
+        f"the clocks differ: the server's is {amount} {'ahead of' if ahead > behind else 'behind'} this machine's",
         _on_server(profile, "timedatectl set-ntp true") + "; or set this machine's clock",
     )
 

@@ -58,7 +58,7 @@ def test_the_one_file_plugin_adds_a_profile(laptop: Path) -> None:
 
 def test_the_command_sees_the_profile_and_no_plugins_hides_it(laptop: Path) -> None:
     def listed(*options: str) -> str:
-        code = "import sys; from l8s_cli.main import run; sys.exit(run())"
+        code = "import sys; from l8s_cli.start import run; sys.exit(run())"
         command = [sys.executable, "-c", code, *options, "profile", "list", "-o", "json"]
         done = subprocess.run(
             command,

@@ -33,7 +33,7 @@ SUITES = {"podman-4.3": "bookworm", "podman-5.4": "trixie"}
 """The Debian release with each Podman that the tests cover."""
 
 ROOTFUL_SOCKET = Path("/run/podman/podman.sock")
-PROGRAMS = ("debootstrap", "systemd-nspawn", "unshare", "ip", "nsenter", "ssh", "ssh-agent", "rsync", "git")
+PROGRAMS = ("debootstrap", "systemd-nspawn", "unshare", "ip", "nsenter", "ssh", "ssh-agent", "rsync", "git", "faketime")
 
 Completed = subprocess.CompletedProcess[str]
 
@@ -516,6 +516,16 @@ class Laptop:
     def _write_private(self, path: Path, text: str) -> None:
         path.touch(mode=0o600)
         path.write_text(text)
+
+
+@contextmanager
+def mounted(path: Path, *options: str) -> Iterator[None]:
+    """Something mounted at ``path``; ``options`` are those of mount(8), what to mount included."""
+    complete(["mount", *options, path], check=True, timeout=10)
+    try:
+        yield
+    finally:
+        complete(["umount", "-l", path], check=True, timeout=10)
 
 
 def path_without_podman(directory: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lab import Laptop, Server
 
-DRIVER = Path(__file__).with_name("create_and_die.py")
+DRIVER = Path(__file__).with_name("dies.py")
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_a_container_with_a_new_key_is_shown_and_pinned_anew(laptop: Laptop) -> 
 
 
 def test_a_create_that_was_cut_off_is_left_to_create(server: Server, laptop: Laptop) -> None:
-    died = laptop.run(sys.executable, DRIVER, "x", str(int(signal.SIGKILL)), "container", "done", check=False)
+    died = laptop.run(sys.executable, DRIVER, "create", "x", str(int(signal.SIGKILL)), "container", "done", check=False)
     assert died.returncode == -signal.SIGKILL
     ran = laptop.l8s("sync")
     assert "dev-x is left as it is: its create was cut off" in ran.stderr

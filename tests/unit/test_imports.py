@@ -18,7 +18,7 @@ def report(): print("\\nMODULES " + json.dumps(sorted({name.partition(".")[0] fo
 
 _RUN = """
 import sys
-from l8s_cli.main import run
+from l8s_cli.start import run
 sys.argv[1:] = {arguments!r}
 try:
     code = run()

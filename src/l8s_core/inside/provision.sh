@@ -15,7 +15,7 @@ project=/workspace/project
 if [ ! -e "$project/.git" ]; then
   if ! command -v git >/dev/null; then
     if [ -n "$L8S_REPOSITORY" ]; then echo "the image has no git" >&2; exit 75; fi
-    as_user mkdir -p "$project"
+    as_user mkdir -p "$project" || exit 76
   elif [ -n "$L8S_REPOSITORY" ]; then
     rm -rf "$project.clone"
     helper=
@@ -40,7 +40,7 @@ if [ ! -e "$project/.git" ]; then
   else
     as_user git -c init.defaultBranch=main init -q "$project" >&2 || exit 76
     # Whatever branch is pushed first is the one that is wanted: check it out.
-    as_user tee "$project/.git/hooks/post-receive" >/dev/null <<'HOOK'
+    as_user tee "$project/.git/hooks/post-receive" >/dev/null <<'HOOK' || exit 76
 #!/bin/sh
 # Made by l8s: the first branch that is pushed to this project is checked out.
 git rev-parse --quiet --verify HEAD >/dev/null && exit 0
@@ -54,11 +54,11 @@ while read -r _ _ ref; do
   esac
 done
 HOOK
-    as_user chmod 755 "$project/.git/hooks/post-receive"
+    as_user chmod 755 "$project/.git/hooks/post-receive" || exit 76
   fi
 fi
 if [ -e "$project/.git" ]; then
   # A push to the branch that is checked out updates the files, if none was changed there.
-  as_user git -C "$project" config receive.denyCurrentBranch updateInstead
+  as_user git -C "$project" config receive.denyCurrentBranch updateInstead || exit 76
 fi
 printf 'l8s-host-key %s\n' "$(cut -d' ' -f1,2 </var/lib/l8s/ssh_host_ed25519_key.pub)"

@@ -11,6 +11,7 @@ start=$(cut -d' ' -f22 /proc/1/stat)
 rm -rf /run/l8s
 mkdir -p /run/l8s /run/sshd
 chmod 755 /run/sshd
+complaint=/run/l8s/complaint
 
 fail() { # CODE REASON
   printf '%s\n%s\n' "$1" "$2" >/run/l8s/failing
@@ -60,7 +61,7 @@ own() { # DIRECTORY
   fi
 }
 if [ "$L8S_HOME" != /root ] && [ -d /etc/skel ] && [ -z "$(ls -A "$L8S_HOME")" ]; then
-  cp -R /etc/skel/. "$L8S_HOME"/
+  cp -R /etc/skel/. "$L8S_HOME"/ 2>"$complaint" || fail 72 "$L8S_HOME cannot be filled: $(head -n 1 "$complaint")"
 fi
 own "$L8S_HOME" || fail 72 "$L8S_HOME cannot be given to $L8S_USER"
 own /workspace || fail 72 "/workspace cannot be given to $L8S_USER"
@@ -70,11 +71,12 @@ chmod go-w "$L8S_HOME"
 key=/var/lib/l8s/ssh_host_ed25519_key
 if [ ! -s "$key" ]; then
   rm -f "$key.new" "$key.new.pub"
-  ssh-keygen -q -t ed25519 -N '' -C '' -f "$key.new" || fail 73 "ssh-keygen made no host key"
+  ssh-keygen -q -t ed25519 -N '' -C '' -f "$key.new" 2>"$complaint" ||
+    fail 73 "ssh-keygen made no host key: $(head -n 1 "$complaint")"
   mv "$key.new.pub" "$key.pub" && mv "$key.new" "$key"
 fi
 chmod 600 "$key"
 
-"$sshd" -t -f /etc/l8s/sshd_config 2>/run/l8s/complaint || fail 70 "sshd: $(head -n 1 /run/l8s/complaint)"
+"$sshd" -t -f /etc/l8s/sshd_config 2>"$complaint" || fail 70 "sshd: $(head -n 1 "$complaint")"
 : >"/run/l8s/ready-$start"
 exec "$sshd" -D -e -f /etc/l8s/sshd_config

@@ -25,14 +25,14 @@ import tarfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from l8s_core import copying
-from l8s_core.contracts import ImageBuilder, RemoteBackend, ServerCommands
+from l8s_core.contracts import ImageBuilder, RemoteBackend, ServerClock, ServerCommands
 from l8s_core.errors import (
     BackendError,
     ContainerExists,
@@ -234,7 +234,7 @@ class RemoteBackendContract:
         assert info.labels["text"] == "a b='c' {ü}"
         assert info.labels[LABEL] == token
         assert info.created is not None
-        assert abs(datetime.now(tz=UTC) - info.created) < timedelta(hours=1)
+        assert info.created.utcoffset() == timedelta(0)
 
     def test_a_taken_name_is_refused(
         self, backend: RemoteBackend, created: str, request_for: Callable[[str], ContainerRequest]
@@ -568,6 +568,20 @@ class RemoteBackendContract:
                 build_args={},
                 on_output=lambda text: None,
             )
+
+    # ServerClock
+
+    def test_a_new_container_is_new_by_the_servers_clock(
+        self, backend: RemoteBackend, request_for: Callable[[str], ContainerRequest]
+    ) -> None:
+        if not isinstance(backend, ServerClock):
+            pytest.skip("the backend does not know the server's clock")
+        request = request_for("a")
+        backend.create(request)
+        created, now = backend.inspect(request.name).created, backend.server_time()
+        assert created is not None
+        assert now is not None
+        assert abs(now - created) < timedelta(minutes=1)
 
     # ServerCommands
 

@@ -14,6 +14,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, cast
 
@@ -297,6 +298,12 @@ class FakeBackend:
         """See `RemoteBackend.close`."""
         self.calls.append(Call(method="close"))
         self.opened = False
+
+    # ServerClock
+
+    def server_time(self) -> datetime | None:
+        """See `ServerClock.server_time`; by `FakeServer.clock_offset`."""
+        return self.server.time()
 
     # ServerCommands
 

@@ -9,7 +9,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 from attrs import define, field, frozen
@@ -173,7 +173,8 @@ class FakeServer:
     """What a server holds; everything is open to tests.
 
     ``images`` are the references that containers can be made of, ``listeners`` the ports that other programs hold,
-    ``identity`` what `RemoteBackend.machine` reads (by default another machine's).
+    ``identity`` what `RemoteBackend.machine` reads (by default another machine's), ``clock_offset`` how far its clock
+    is ahead of this machine's.
     """
 
     def __init__(self, *, images: Iterable[str] = (DEFAULT_IMAGE,), listeners: Iterable[int] = (22,)) -> None:
@@ -183,6 +184,7 @@ class FakeServer:
         self.containers: dict[str, FakeContainer] = {}
         self.volumes: dict[str, FakeVolume] = {}
         self.identity: MachineIdentity | None = None
+        self.clock_offset = timedelta(0)
         self.facts = HostFacts(
             backend="fake",
             version="5.4.2",
@@ -193,6 +195,10 @@ class FakeServer:
             memory=8 * 1024**3,
         )
         self._made = 0
+
+    def time(self) -> datetime:
+        """What time it is there."""
+        return datetime.now(tz=UTC) + self.clock_offset
 
     def machine(self) -> MachineIdentity:
         """Another machine's identity, with the clock of the moment, unless ``identity`` is set."""
@@ -224,7 +230,7 @@ class FakeServer:
         """Put a container there, as someone else would; volumes that it names and that are missing are made."""
         with self.lock:
             self._made += 1
-            container = FakeContainer(id=f"{self._made:064x}", request=request, created=datetime.now(tz=UTC))
+            container = FakeContainer(id=f"{self._made:064x}", request=request, created=self.time())
             for volume, mount in request.volumes.items():
                 container.mounts[mount] = self.volumes.setdefault(volume, FakeVolume())
             self.containers[request.name] = container

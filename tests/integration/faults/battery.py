@@ -221,14 +221,18 @@ class Battery:
 
     def prepare(self) -> None:
         """Give the laptop a configuration and an ssh config of its user's, and the server a bystander."""
-        self.laptop.env["TMPDIR"] = str(self.laptop.home / "tmp")
-        (self.laptop.home / "tmp").mkdir()
-        self.laptop.configure(self.server)
-        self.laptop.ssh_config.write_text(USERS_CONFIG)
         self.server.run(
             f"podman volume create --label keep=me {BYSTANDER} && "
             f"podman create --name {BYSTANDER} --label keep=me {self.server.image} true"
         )
+        self.move_in()
+
+    def move_in(self) -> None:
+        """Give the laptop alone what `prepare` gives it: of a further laptop's battery."""
+        self.laptop.env["TMPDIR"] = str(self.laptop.home / "tmp")
+        (self.laptop.home / "tmp").mkdir()
+        self.laptop.configure(self.server)
+        self.laptop.ssh_config.write_text(USERS_CONFIG)
         self._before = self.other_hosts()
         self._sessions = self._server_sessions()
 
@@ -247,10 +251,11 @@ class Battery:
         assert self.other_hosts() == self._before, "another host's ssh configuration changed"
         config = self.laptop.ssh_config.read_text()
         assert config == USERS_CONFIG or config.split("\n", 1)[1] == USERS_CONFIG, f"the user's file changed:\n{config}"
-        self._check_server()
+        self.check_server()
         self._check_laptop()
 
-    def _check_server(self) -> None:
+    def check_server(self) -> None:
+        """Hold the server to the model: its containers, volumes, ports and sessions."""
         rows = json.loads(self.server.run("podman ps --all --external --format json").stdout or "null") or []
         ours = {row["Names"][0]: row for row in rows}
         assert set(ours) == {BYSTANDER} | {f"dev-{name}" for name in self.containers}, "containers"

@@ -76,6 +76,7 @@ class Server:
     exec_output: tuple[tuple[str, bytes], ...] = ()
     exec_code: int = 0
     on_server: Any = None
+    time: datetime = field(factory=lambda: datetime.now(UTC))
     calls: list[tuple[Any, ...]] = field(factory=list)
     opened: int = 0
     closed: int = 0
@@ -120,6 +121,9 @@ class Client:
             if self._server.facts_error is not None:
                 raise self._server.facts_error
         return self._server.facts
+
+    def server_time(self) -> datetime:
+        return self._server.time
 
     def list(self) -> tuple[ContainerInfo, ...]:
         self._server.calls.append(("list",))
@@ -236,6 +240,9 @@ class Session:
 
     def profile(self, flag: str | None) -> Profile:
         return self.config.profile(self.choose(flag).name)
+
+    def ssh_config_writer(self, profile: Profile) -> FakeSSHConfigWriter:
+        return self.writer
 
     def client(self, profile: Profile) -> Client:
         return Client(profile, self.server, self.known_hosts)

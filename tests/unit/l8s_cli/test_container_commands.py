@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -55,26 +56,27 @@ def test_create_for_programs(l8s: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "named"),
     [
-        ("My App",),
-        ("myapp", "ext::sh -c id"),
-        ("myapp", "https://git.example/app.git", "--upload-pack=x"),
-        ("myapp", "https://git.example/app.git", "a..b"),
-        ("myapp", "--label", "nothing"),
-        ("myapp", "--label", "l8s.managed=true"),
-        ("myapp", "--memory", "lots"),
-        ("myapp", "--cpus", "-1"),
-        ("myapp", "--pids", "1"),
-        ("myapp", "--pids", "x"),
-        ("myapp", "--image", "../x"),
+        (("My App",), "NAME: "),
+        (("myapp", "ext::sh -c id"), "GIT_URL: "),
+        (("myapp", "https://git.example/app.git", "--upload-pack=x"), "No such option '--upload-pack'"),
+        (("myapp", "https://git.example/app.git", "a..b"), "BRANCH: "),
+        (("myapp", "--label", "nothing"), "--label: "),
+        (("myapp", "--label", "l8s.managed=true"), "--label: "),
+        (("myapp", "--memory", "lots"), "--memory: "),
+        (("myapp", "--cpus", "-1"), "--cpus: "),
+        (("myapp", "--pids", "1"), "--pids: "),
+        (("myapp", "--pids", "x"), "--pids: "),
+        (("myapp", "--pids", "\u0665\u0661\u0662"), "--pids: "),
+        (("myapp", "--image", "../x"), "--image: "),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_create_refuses_before_connecting(l8s: Any, words: tuple[str, ...]) -> None:
+def test_create_refuses_before_connecting(l8s: Any, words: tuple[str, ...], named: str) -> None:
     result = l8s("create", *words)
     assert result.exit_code == 2, result.stderr
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.startswith(f"Error: {named}")
     assert l8s.server.opened == 0
 
 
@@ -86,6 +88,15 @@ def test_list_for_people(l8s: Any) -> None:
     assert lines[1].endswith("dev-a")
     assert "exi\\x1bted" in lines[2]
     assert l8s.server.calls == [("list",)]
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_an_age_is_counted_by_the_servers_clock(l8s: Any, years: int) -> None:
+    created = datetime.now(UTC) + timedelta(days=365 * years)
+    l8s.server.containers = {"a": container("a", created=created)}
+    l8s.server.time = created + timedelta(hours=3)
+    assert "3 hours ago" in l8s("list").stdout
+    assert "  Created:        3 hours ago" in l8s("info", "a").stdout.splitlines()
 
 
 def test_ls_is_list(l8s: Any) -> None:

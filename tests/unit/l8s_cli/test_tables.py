@@ -49,7 +49,13 @@ def test_age(ago: timedelta, text: str) -> None:
 
 
 def test_age_unknown() -> None:
-    assert tables.age(None) == "-"
+    assert tables.age(None, datetime(2024, 5, 1, tzinfo=UTC)) == "-"
+
+
+def test_what_lies_ahead_has_a_date_and_no_age() -> None:
+    now = datetime(2024, 5, 1, tzinfo=UTC)
+    assert tables.age(now + timedelta(days=3653), now) == "2034-05-02"
+    assert tables.age(now + timedelta(minutes=2), now) == "2024-05-01"
 
 
 @pytest.mark.parametrize(

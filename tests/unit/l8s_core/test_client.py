@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -419,6 +420,38 @@ def test_exec_runs_as_the_user_that_the_container_was_made_for(house: House, ses
     assert [call.arguments["user"] for call in house.backends[-1].calls if call.method == "exec"] == ["dev"]
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"argv": ["a\0b"]},
+        {"argv": ["a", "\udcff"]},
+        {"user": "-u"},
+        {"user": "a b"},
+        {"workdir": "tmp"},
+        {"workdir": "/a\nb"},
+        {"env": {"A=B": "c"}},
+        {"env": {"A": "b\0"}},
+    ],
+    ids=str,
+)
+def test_what_exec_cannot_pass_on_is_refused_before_hooks_and_network(
+    house: House, session: Session, wish: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidValue):
+        session.client(PROFILE).exec("myapp", **{"argv": ["true"], **wish})
+    assert (house.calls, house.before) == ([], [])
+
+
+@pytest.mark.parametrize("key", ["backend", "ssh_config_writer"])
+def test_a_name_that_no_plugin_has_is_refused_before_the_network_with_its_place(
+    house: House, session: Session, key: str
+) -> None:
+    profile = evolve(PROFILE, **{key: "nobody"}, sources={key: "~/.l8s/config.yaml:3"})
+    with pytest.raises(PluginError, match=rf"'nobody'(.|\n)*\({key} in ~/.l8s/config.yaml:3 names it\)"):
+        session.client(profile)
+    assert house.calls == []
+
+
 def test_there_must_be_a_command(house: House, session: Session) -> None:
     with pytest.raises(InvalidValue, match="no command"):
         session.client(PROFILE).exec("myapp", [])
@@ -577,3 +610,19 @@ def test_copying_out_of_a_stopped_container(house: House, opened: Client, tmp_pa
     assert (tmp_path / "back").read_bytes() == b"data"
     with pytest.raises(ContainerNotRunning):
         container.copy_in(tmp_path / "file")
+
+
+# The clock
+
+
+def test_the_servers_time_is_the_servers(house: House, opened: Client) -> None:
+    house.server.clock_offset = timedelta(days=-3653)
+    assert abs(opened.server_time() - house.server.time()) < timedelta(minutes=1)
+
+
+def test_where_the_server_told_no_time_it_is_this_machines(
+    house: House, opened: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.server.clock_offset = timedelta(days=3653)
+    monkeypatch.setattr(FakeBackend, "server_time", lambda self: None)
+    assert abs(opened.server_time() - datetime.now(UTC)) < timedelta(minutes=1)

@@ -82,6 +82,22 @@ def test_each_fault_is_named_with_something_to_run(changes: dict[str, str], chec
     assert found[check].hint
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-70, "the server's is 69 s behind this machine's"),
+        (70, "the server's is 69 s ahead of this machine's"),
+        (3653 * 86400, "the server's is 3653 days ahead of this machine's"),
+        (-3653 * 86400, "the server's is 3653 days behind this machine's"),
+    ],
+)
+def test_the_clock_that_is_wrong_is_said_by_how_much(seconds: int, said: str) -> None:
+    now = 2_000_000_000
+    clock = judged(now + 0.2, now + 0.9, time=str(now + seconds))["clock"]
+    assert said in clock.message
+    assert "timedatectl set-ntp true" in clock.hint
+
+
 @pytest.mark.parametrize("text", ["", "x", "1", "99999999999999999999 1 /", "- - /", "0 0 /", "1 2", "٣ ٣ /"])
 def test_sizes_that_are_none_are_no_complaint(text: str) -> None:
     assert judged(disk=text, inodes=text) == {}

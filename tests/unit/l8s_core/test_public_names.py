@@ -72,6 +72,7 @@ PUBLIC = [
     "SSHConfigError",
     "SSHConfigWriter",
     "SSHConfigWriterProvider",
+    "ServerClock",
     "ServerCommands",
     "Session",
     "SetupFailed",

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import paramiko
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from l8s_core.errors import BackendError, ConnectionFailed, OutcomeUnknown, SocketUnavailable
 from l8s_podman.api import LOOKS, Dialer, PodmanAPI, RequestFailed, _read_head, error_text, parse_json
 from l8s_podman.link import Ran
-from l8s_podman.streams import LinkLost
+from l8s_podman.streams import BrokenOff, LinkLost
 
 VERSION = b"Libpod-Api-Version: 5.4.2\r\n"
 
@@ -216,7 +217,7 @@ BROKEN = {
 @pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_answer_fails_a_look_and_leaves_a_change_unknown(make_api: MakeAPI, broken: bytes) -> None:
     api, _ = make_api(*[broken] * (LOOKS + 1))
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(BackendError, match="broke off"):
         api.request("GET", "/x", doing="looking")
     with pytest.raises(OutcomeUnknown):
         api.request("POST", "/x", doing="changing")
@@ -258,7 +259,7 @@ def test_a_streamed_answer_that_breaks_off_says_so(make_api: MakeAPI) -> None:
     api, _ = make_api(head + b"3\r\nabc\r\n")
     response = api.request("GET", "/x", doing="looking", stream=True)
     chunks = api.chunks(response, doing="looking", write=False)
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(BackendError, match="broke off"):
         list(chunks)
 
 
@@ -291,11 +292,34 @@ def test_a_refused_hijack_with_an_odd_length(make_api: MakeAPI, length: str) -> 
         api.hijack("/exec/1/start", {}, doing="running", timeout=5)
 
 
-def test_a_hijack_that_gets_no_answer_is_unknown(make_api: MakeAPI) -> None:
+def test_a_hijack_that_is_answered_with_garbage(make_api: MakeAPI) -> None:
     api, _ = make_api(b"\x1b[2Jgarbage\r\n\r\n")
-    with pytest.raises(ConnectionFailed, match="not HTTP") as raised:
+    with pytest.raises(BackendError, match="not HTTP") as raised:
         api.hijack("/exec/1/start", {}, doing="running", timeout=5)
     assert "\x1b" not in raised.value.message
+
+
+def test_a_hijack_that_gets_no_answer_is_unknown(make_api: MakeAPI) -> None:
+    api, _ = make_api(b"")
+    with pytest.raises(OutcomeUnknown, match="before an answer"):
+        api.hijack("/exec/1/start", {}, doing="running", timeout=5)
+
+
+# The clock
+
+
+def test_the_servers_clock_is_its_last_answers_date_and_what_went_by(make_api: MakeAPI) -> None:
+    dated = [
+        f"HTTP/1.1 200 OK\r\nDate: {date}\r\n".encode() + VERSION + b"Content-Length: 2\r\n\r\n[]"
+        for date in ("Sat, 24 Nov 2035 10:00:00 GMT", "nonsense", "Sat, 24 Nov 99999 10:00:00 GMT")
+    ]
+    api, _ = make_api(*dated)
+    assert api.time is None
+    for _ in dated:  # what cannot be read changes nothing
+        api.request("GET", "/x", doing="looking")
+        assert api.time is not None
+        passed = (api.time - datetime(2035, 11, 24, 10, tzinfo=UTC)).total_seconds()
+        assert 0 <= passed < 10
 
 
 # Reading
@@ -348,7 +372,6 @@ def test_a_head_ends_at_the_empty_line() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
         b"\r\n",
         b"HTTP/1.1\r\n\r\n",
         b"HTTP/2 200\r\n\r\n",
@@ -359,8 +382,13 @@ def test_a_head_ends_at_the_empty_line() -> None:
     ],
 )
 def test_a_head_that_is_none(data: bytes) -> None:
-    with pytest.raises(ConnectionFailed):
+    with pytest.raises(BackendError, match="not HTTP"):
         head(data)
+
+
+def test_a_head_that_never_came() -> None:
+    with pytest.raises(BrokenOff):
+        head(b"")
 
 
 def test_a_head_without_end_is_bounded() -> None:

@@ -18,7 +18,7 @@ import requests
 import urllib3
 
 from l8s_core.errors import BackendError, ConnectionFailed, ContainerNotFound, L8sError, OutcomeUnknown
-from l8s_podman.streams import LinkLost
+from l8s_podman.streams import BrokenOff, LinkLost
 from l8s_podman.translate import translate, translated
 
 LIBRARIES = (podman, requests, urllib3, paramiko, invoke)
@@ -104,12 +104,7 @@ def _say(value: bool) -> Callable[[], bool]:
         ConnectionResetError("reset"),
         TimeoutError(),
         EOFError(),
-        http.client.IncompleteRead(b""),
-        http.client.RemoteDisconnected("gone"),
-        requests.ConnectionError("gone"),
         requests.ReadTimeout("slow"),
-        requests.exceptions.ChunkedEncodingError("cut"),
-        urllib3.exceptions.ProtocolError("cut"),
         urllib3.exceptions.ReadTimeoutError(None, "/", "slow"),  # type: ignore[arg-type]
         paramiko.SSHException("dead"),
     ],
@@ -121,6 +116,40 @@ def test_a_lost_connection_leaves_a_change_unknown_and_fails_a_look(error: Excep
     assert (type(written), written.exit_code) == (OutcomeUnknown, 10)
     assert (type(looked), looked.exit_code) == (ConnectionFailed, 4)
     assert any("l8s list" in hint for hint in written.hints)
+
+
+STREAM_ENDS = [
+    BrokenOff("cut"),
+    http.client.IncompleteRead(b""),
+    http.client.RemoteDisconnected("gone"),
+    requests.ConnectionError("gone"),
+    requests.exceptions.ChunkedEncodingError("cut"),
+    urllib3.exceptions.ProtocolError("cut"),
+]
+
+
+@pytest.mark.parametrize("error", STREAM_ENDS, ids=lambda error: type(error).__name__)
+def test_a_stream_that_breaks_off_over_a_living_connection_is_podmans(error: Exception) -> None:
+    written = translate(error, doing="writing", write=True, where="box", link_dead=False)
+    looked = translate(error, doing="looking", write=False, where="box", link_dead=False)
+    assert (type(written), written.exit_code) == (OutcomeUnknown, 10)
+    assert (type(looked), looked.exit_code) == (BackendError, 7)
+    assert any("podman.service" in hint for hint in looked.hints)
+
+
+@pytest.mark.parametrize("error", STREAM_ENDS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "cause", [LinkLost("gone"), EOFError(), TimeoutError()], ids=lambda error: type(error).__name__
+)
+def test_what_http_makes_of_a_lost_connection_is_a_lost_connection(error: Exception, cause: Exception) -> None:
+    # the transport may not count as ended yet when its streams have
+    try:
+        raise error from cause
+    except Exception as chained:
+        looked = translate(chained, doing="looking", write=False, where="box", link_dead=False)
+    finally:
+        error.__cause__ = None
+    assert (type(looked), looked.exit_code) == (ConnectionFailed, 4)
 
 
 @pytest.mark.parametrize(
