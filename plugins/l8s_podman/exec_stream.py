@@ -16,7 +16,8 @@ from l8s_podman.streams import BrokenOff, ChannelSocket, LinkLost
 
 HEADER = struct.Struct(">B3xI")
 STREAMS: dict[int, StreamName] = {1: "stdout", 2: "stderr"}
-CHUNK = 64 * 1024
+CHUNK = 256 * 1024
+"""Bytes that are read and passed on at once."""
 
 MARKER = "L8S_EXEC_ID"
 """An environment variable with a random value: every process that a command leaves behind has it."""
@@ -55,38 +56,47 @@ TERM first, KILL after two seconds; exit status 0 when none is left."""
 
 
 def frames(reader: IO[bytes]) -> Iterator[tuple[StreamName, bytes]]:
-    """The output, piece by piece, until its end. Pieces are at most `CHUNK` long, however long the frame.
+    """The output, piece by piece, until its end. Pieces are at most `CHUNK` long, however long or short the frames.
+
+    conmon sends frames of 8 KiB. What came in at once is taken apart at once, and those of one stream are passed on as
+    one piece.
 
     Raises:
         BrokenOff: it ended in the middle of a frame.
         LinkLost: it is no such stream.
     """
-    while True:
-        header = _exactly(reader, HEADER.size)
-        if not header:
-            return
-        if len(header) < HEADER.size:
-            raise BrokenOff("the output ended in the middle of a frame")
-        kind, length = HEADER.unpack(header)
-        stream = STREAMS.get(kind)
-        if stream is None:
-            raise LinkLost(f"the output has a frame of the unknown kind {kind}")
-        while length:
-            data = reader.read1(min(length, CHUNK))  # type: ignore[attr-defined]
-            if not data:
-                raise BrokenOff("the output ended in the middle of a frame")
-            length -= len(data)
-            yield stream, data
-
-
-def _exactly(reader: IO[bytes], size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        more = reader.read(size - len(data))
-        if not more:
-            break
-        data += more
-    return data
+    head = b""  # of a frame, as far as it has come
+    left = 0  # bytes still to come of the frame
+    stream: StreamName = "stdout"
+    while data := reader.read1(CHUNK):  # type: ignore[attr-defined]
+        view = memoryview(data)
+        place, end = 0, len(data)
+        pieces: list[memoryview] = []
+        while place < end:
+            if left:
+                piece = view[place : place + left]
+                pieces.append(piece)
+                place += len(piece)
+                left -= len(piece)
+                continue
+            missing = HEADER.size - len(head)
+            head += data[place : place + missing]
+            place += missing
+            if len(head) < HEADER.size:
+                break
+            kind, left = HEADER.unpack(head)
+            head = b""
+            found = STREAMS.get(kind)
+            if pieces and found != stream:
+                yield stream, b"".join(pieces)
+                pieces = []
+            if found is None:
+                raise LinkLost(f"the output has a frame of the unknown kind {kind}")
+            stream = found
+        if pieces:
+            yield stream, b"".join(pieces)
+    if head or left:
+        raise BrokenOff("the output ended in the middle of a frame")
 
 
 def feed(stream: ChannelSocket, source: bytes | IO[bytes]) -> None:
@@ -100,7 +110,7 @@ def feed(stream: ChannelSocket, source: bytes | IO[bytes]) -> None:
             if isinstance(source, bytes):
                 stream.sendall(source)
             else:
-                read: Any = getattr(source, "read1", source.read)
+                read: Any = getattr(source, "read1", None) or source.read
                 while data := read(CHUNK):
                     stream.sendall(data)
             stream.shutdown_write()

@@ -14,6 +14,9 @@ from typing import Any
 
 import paramiko
 
+PACKET = 32 * 1024 - 64
+"""Bytes of data that paramiko puts into one packet, when the server takes packets of 32 KiB as OpenSSH does."""
+
 
 class LinkLost(ConnectionError):
     """The SSH connection ended before the stream on it did."""
@@ -53,7 +56,9 @@ class ChannelSocket:
             LinkLost: the connection died.
         """
         try:
-            self._channel.sendall(data)
+            # One packet at a time: paramiko would copy all that is left for each packet that it takes off the front.
+            for start in range(0, len(data), PACKET):
+                self._channel.sendall(data[start : start + PACKET])
         except TimeoutError:
             raise
         except OSError as error:

@@ -1,4 +1,4 @@
-"""paramiko's Transport, with the two things it lacks: unix-socket channels, and knowing whether the peer is alive.
+"""paramiko's Transport, with what it lacks: unix-socket channels, knowing whether the peer is alive, and speed.
 
 Not here: who is connected to (`l8s_podman.link`).
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, cast
 
 import paramiko
+from paramiko.buffered_pipe import PipeTimeout
 from paramiko.common import (
     cMSG_CHANNEL_CLOSE,
     cMSG_CHANNEL_DATA,
@@ -32,8 +34,17 @@ from l8s_core.policy import boot_clock
 STREAMLOCAL = "direct-streamlocal@openssh.com"
 """The channel type that leads to a unix socket on the server (OpenSSH's PROTOCOL, section 2.4)."""
 
-WINDOW_SIZE = 4 * 1024 * 1024
-"""Bytes that a channel may have in flight: enough for 40 MB/s over 100 ms."""
+WINDOW_SIZE = 8 * 1024 * 1024
+"""Bytes that a channel may have in flight, and in memory here: enough for 80 MB/s over 100 ms."""
+
+READ_AHEAD = 256 * 1024
+"""Bytes that are taken from the socket at once: paramiko asks for each packet in two pieces."""
+
+FASTEST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+"""What is asked for first (RFC 5647): it needs no MAC beside it, which halves the work of a transfer.
+
+paramiko puts it last. A gibibyte received took 3.6 s of processor time with aes128-ctr and hmac-sha2-256, 2.0 s with
+this one."""
 
 PING_INTERVAL = 3.0
 """Seconds without a byte from the server after which it is asked for a sign of life."""
@@ -90,6 +101,8 @@ class WatchedSocket:
         self.last_received = time.monotonic()
         self.last_heard = boot_clock()
         self._last_sent = 0.0
+        self._ahead = b""
+        self._taken = 0
         self._greeting: _Greeting | None = None
 
     @contextmanager
@@ -109,15 +122,23 @@ class WatchedSocket:
             self._greeting = None
 
     def recv(self, size: int) -> bytes:
-        """Receive, and note the moment."""
+        """Receive, and note the moment when it came in. Only one thread may be in here, and is: the transport's."""
+        start = self._taken
+        if start < len(self._ahead):
+            self._taken = start + size
+            return self._ahead[start : start + size]
         if self._greeting is not None:
             self._greeting.check()
-        data: bytes = self._inner.recv(size)
+            data: bytes = self._inner.recv(size)  # what is bounded is not read ahead
+            self._greeting.size += len(data)
+        else:
+            data = self._inner.recv(READ_AHEAD)
         if data:
             self.last_received = time.monotonic()
             self.last_heard = boot_clock()
-        if self._greeting is not None:
-            self._greeting.size += len(data)
+        if len(data) > size:
+            self._ahead, self._taken = data, size
+            return data[:size]
         return data
 
     def send(self, data: bytes) -> int:
@@ -134,11 +155,96 @@ class WatchedSocket:
         return getattr(self._inner, name)
 
 
+class ChunkPipe:
+    """What came in on a channel and was not read yet: paramiko's BufferedPipe, without its copying.
+
+    The pieces are kept as they came; paramiko's own appends each to an array and takes it out of there again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._closed = False
+        self._event: threading.Event | None = None
+
+    def set_event(self, event: threading.Event) -> None:
+        """Let ``event`` be set while there is something to read, and for good once the pipe is closed."""
+        with self._changed:
+            self._event = event
+            if self._closed or self._size:
+                event.set()
+            else:
+                event.clear()
+
+    def feed(self, data: bytes) -> None:
+        """Add a piece; paramiko's thread calls it."""
+        if not data:
+            return
+        with self._changed:
+            if self._event is not None:
+                self._event.set()
+            self._chunks.append(data)
+            self._size += len(data)
+            self._changed.notify_all()
+
+    def read_ready(self) -> bool:
+        """Whether there is something to read."""
+        return self._size > 0
+
+    def read(self, nbytes: int, timeout: float | None = None) -> bytes:
+        """At most ``nbytes``; empty when the pipe was closed and nothing is left.
+
+        Raises:
+            PipeTimeout: nothing came within ``timeout`` seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._size or self._closed, timeout):
+                raise PipeTimeout
+            return self._take(nbytes)
+
+    def empty(self) -> bytes:
+        """Everything that is there."""
+        with self._changed:
+            return self._take(self._size)
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            if self._event is not None:
+                self._event.set()
+
+    def __len__(self) -> int:
+        return self._size
+
+    def _take(self, limit: int) -> bytes:
+        taken: list[bytes] = []
+        left = limit
+        while left and self._chunks:
+            piece = self._chunks.popleft()
+            if len(piece) > left:
+                self._chunks.appendleft(piece[left:])
+                piece = piece[:left]
+            taken.append(piece)
+            left -= len(piece)
+        self._size -= limit - left
+        if self._event is not None and not self._size and not self._closed:
+            self._event.clear()
+        return taken[0] if len(taken) == 1 else b"".join(taken)
+
+
 class SSHTransport(paramiko.Transport):
     """A Transport that opens unix-socket channels and closes itself when the server falls silent.
 
     ``on_authenticate`` is called once, when the host key has been accepted and before anything of the user is sent.
     """
+
+    _preferred_ciphers = (
+        *FASTEST_CIPHERS,
+        *(name for name in paramiko.Transport._preferred_ciphers if name not in FASTEST_CIPHERS),  # type: ignore[attr-defined]
+    )
 
     def __init__(self, sock: WatchedSocket, *, on_authenticate: Callable[[], None], **options: Any) -> None:
         self._sending = threading.Lock()
@@ -191,7 +297,12 @@ class SSHTransport(paramiko.Transport):
             data.add_string(path)
             data.add_string("")
             data.add_int(0)
-        if threading.current_thread() is threading.main_thread():
+        current = threading.current_thread()
+        if current is self and not self.clear_to_send.is_set():
+            # New keys are being agreed on, as after every 512 MiB, and only this thread can finish that. Were it to
+            # wait here with its answer to a channel's close, the connection would stand still until it is given up.
+            self._outgoing.put((data, Future()))
+        elif current is threading.main_thread():
             self._send_from_elsewhere(data)
         else:
             super()._send_user_message(data)  # type: ignore[misc]  # the stubs leave private methods out
@@ -211,8 +322,10 @@ class SSHTransport(paramiko.Transport):
             super()._send_message(data)  # type: ignore[misc]
 
     def _parse_channel_open_success(self, m: Message) -> None:
-        m.get_int()  # our number of the channel; the server's, which may be one that was used before, comes next
-        with self._sending:
+        channel = self._channels.get(m.get_int())  # type: ignore[attr-defined]
+        if channel is not None:
+            channel.in_buffer = ChunkPipe()  # this thread is also the one that will fill it
+        with self._sending:  # the server's number of the channel, which may be one that was used before, comes next
             self._said_goodbye.discard(m.get_int())
         m.rewind()
         super()._parse_channel_open_success(m)  # type: ignore[misc]

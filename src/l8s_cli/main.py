@@ -58,6 +58,7 @@ SECTIONS: dict[str, dict[str, BuiltIn]] = {
     "Work inside": {
         "ssh": BuiltIn("inside", "ssh", "Log in to a container, or run a command there through ssh."),
         "exec": BuiltIn("inside", "exec_", "Run a command in a container and return its exit code."),
+        "cp": BuiltIn("copy", "cp", "Copy files and trees into and out of a container."),
         "remote": BuiltIn("remote", "remote", "Push to and fetch from a container with git."),
     },
     "More": {

@@ -1,4 +1,4 @@
-"""Showing the steps of a longer job as they happen.
+"""Showing the steps of a longer job as they happen, and how far a transfer has come.
 
 Each step is one line when it ends; on a terminal the running one is shown too, and rewritten. Not here: what a
 step is (`l8s_core.steps`).
@@ -6,15 +6,24 @@ step is (`l8s_core.steps`).
 
 from __future__ import annotations
 
+import time
+from types import TracebackType
+
 import click
 
 from l8s_cli import tables
 from l8s_cli.output import encodes, is_terminal, write
 from l8s_core import names
-from l8s_core.model import Step
+from l8s_core.model import Copied, Step
 
 CLEAR_LINE = "\r\x1b[K"
 """To the first column, and erase to the end of the line (ECMA-48, CR and EL)."""
+
+SHOWN_AFTER = 1.0
+"""Seconds for which nothing is said: most transfers are over by then."""
+
+SHOWN_EVERY = 0.2
+"""Seconds between two states of the line."""
 
 
 class StepDisplay:
@@ -47,3 +56,43 @@ class StepDisplay:
         if self._running is not None:
             self._running = None
             write(CLEAR_LINE, err=self._err)
+
+
+class TransferDisplay:
+    """How many files and bytes have gone, and how fast: one line of a terminal, which is gone when it is over."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self._live = not silent and is_terminal(err=True)
+        self._began = time.monotonic()
+        self._next = self._began + SHOWN_AFTER
+        self._files = self._bytes = 0
+        self._shown = False
+
+    def progress(self, files: int, size: int) -> None:
+        """Show a state (`l8s_core.model.CopyProgress`)."""
+        now = time.monotonic()
+        if not self._live or now < self._next:
+            return
+        self._next = now + SHOWN_EVERY
+        size += self._bytes
+        rate = tables.size(round(size / (now - self._began)))
+        files += self._files
+        counted = "1 file" if files == 1 else f"{files} files"
+        write(f"{CLEAR_LINE}  {counted}, {tables.size(size)} ({rate}/s)", err=True)
+        self._shown = True
+
+    def more(self, done: Copied) -> None:
+        """What comes next is counted from the beginning."""
+        self._files += done.files
+        self._bytes += done.bytes
+
+    def __enter__(self) -> TransferDisplay:
+        """Nothing is shown yet."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the line away."""
+        if self._shown:
+            write(CLEAR_LINE, err=True)

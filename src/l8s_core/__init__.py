@@ -61,6 +61,8 @@ if TYPE_CHECKING:
         ContainerInfo,
         ContainerRequest,
         ContainerSpec,
+        Copied,
+        CopyProgress,
         Endpoint,
         ExecResult,
         FileChange,
@@ -109,7 +111,8 @@ else:
             "l8s_core.hookspecs": "hookimpl hookspec",
             "l8s_core.known_hosts": "KnownHosts",
             "l8s_core.model": (
-                "ChangePlan ContainerInfo ContainerRequest ContainerSpec Endpoint ExecResult FileChange HostBlock "
+                "ChangePlan ContainerInfo ContainerRequest ContainerSpec Copied CopyProgress Endpoint ExecResult "
+                "FileChange HostBlock "
                 "HostFacts Image MachineIdentity Operation Outcome OutputSink Profile PublicKey Removal Step "
                 "VolumeInfo"
             ),
@@ -146,6 +149,8 @@ __all__ = [
     "ContainerNotRunning",
     "ContainerRequest",
     "ContainerSpec",
+    "Copied",
+    "CopyProgress",
     "Endpoint",
     "EntryChange",
     "ExecResult",

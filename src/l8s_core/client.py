@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from l8s_core.model import (
         ContainerInfo,
         ContainerSpec,
+        Copied,
+        CopyProgress,
         Endpoint,
         ExecResult,
         HostBlock,
@@ -52,6 +54,9 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG_STORE = "yaml"
 STORE_VARIABLE = "L8S_CONFIG_STORE"
+
+LocalPath = str | os.PathLike[str]
+"""A path on this machine. As text a final slash or ``/.`` has its meaning."""
 
 
 class Session:
@@ -385,13 +390,74 @@ class Client:
             return self._backend.exec(
                 info.name,
                 list(argv),
-                user=info.labels.get(LABEL_USER, self.profile.container_user) if user is None else user,
+                user=self._user(info, user),
                 workdir=layout.PROJECT_DIRECTORY if workdir is None else workdir,
                 env=env,
                 stdin=stdin,
                 timeout=timeout,
                 on_output=on_output,
             )
+
+    def copy_in(
+        self,
+        name: str,
+        sources: LocalPath | Sequence[LocalPath],
+        destination: str = "",
+        *,
+        user: str | None = None,
+        on_progress: CopyProgress | None = None,
+    ) -> Copied:
+        """Copy local files and trees into a running container, as cp -a would; see ``docs/copying.md``.
+
+        ``destination`` starts from the project's directory unless it is absolute or begins with ``~/``; what is copied
+        belongs to ``user``, who defaults to the container's own. Nothing has its name there before it is whole.
+
+        Raises:
+            LocalFileError: a source cannot be read; one that is not there is noticed before anything is sent.
+            ContainerNotFound, ContainerNotRunning: as they say.
+            BackendError: the container refuses it: there is no such directory, no permission, no space.
+        """
+        from l8s_core import copying
+
+        found = copying.local_sources(_local_paths(sources))
+        names.container_path(destination)
+        with self._operation("copy_in", name):
+            info = self._info(name)
+            return copying.copy_in(
+                self._backend, info, found, destination, user=self._user(info, user), on_progress=on_progress
+            )
+
+    def copy_out(
+        self,
+        name: str,
+        source: str,
+        destination: LocalPath,
+        *,
+        user: str | None = None,
+        on_progress: CopyProgress | None = None,
+    ) -> Copied:
+        """Copy a file or tree out of a container, as cp -a would; see ``docs/copying.md``.
+
+        It is read as ``user``, who defaults to the container's own; in a container that does not run, as root. What
+        comes is not trusted: nothing is written outside ``destination``, and no link is followed.
+
+        Raises:
+            LocalFileError: it cannot be written here.
+            ContainerNotFound: as it says.
+            BackendError: there is no such thing in the container, or what came is not acceptable.
+        """
+        from l8s_core import copying
+
+        names.container_path(source)
+        (target,) = _local_paths(destination)
+        with self._operation("copy_out", name):
+            info = self._info(name)
+            return copying.copy_out(
+                self._backend, info, source, target, user=self._user(info, user), on_progress=on_progress
+            )
+
+    def _user(self, info: ContainerInfo, user: str | None) -> str:
+        return info.labels.get(LABEL_USER, self.profile.container_user) if user is None else user
 
     # Images
 
@@ -601,6 +667,28 @@ class Container:
             on_output=on_output,
         )
 
+    def copy_in(
+        self,
+        sources: LocalPath | Sequence[LocalPath],
+        destination: str = "",
+        *,
+        user: str | None = None,
+        on_progress: CopyProgress | None = None,
+    ) -> Copied:
+        """Copy local files and trees into it; see `Client.copy_in`."""
+        return self._client.copy_in(self.name, sources, destination, user=user, on_progress=on_progress)
+
+    def copy_out(
+        self,
+        source: str,
+        destination: LocalPath,
+        *,
+        user: str | None = None,
+        on_progress: CopyProgress | None = None,
+    ) -> Copied:
+        """Copy a file or tree out of it; see `Client.copy_out`."""
+        return self._client.copy_out(self.name, source, destination, user=user, on_progress=on_progress)
+
     def start(self) -> None:
         """Start it."""
         self.info = self._client.start(self.name).info
@@ -616,3 +704,9 @@ class Container:
     def remove(self, *, keep_volumes: bool = False) -> Removal:
         """Remove it; see `Client.remove`."""
         return self._client.remove(self.name, keep_volumes=keep_volumes)
+
+
+def _local_paths(paths: LocalPath | Sequence[LocalPath]) -> list[str]:
+    if isinstance(paths, str | os.PathLike):
+        return [os.fspath(paths)]
+    return [os.fspath(path) for path in paths]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SHOWN_CHARACTERS = 80
 MAX_SOCKET_BYTES = 107
 """sizeof(sockaddr_un.sun_path) is 108 on Linux, one of which is the final NUL (unix(7))."""
+MAX_PATH = 4095
+"""The kernel's PATH_MAX is 4096, one of which is the final NUL (path_resolution(7))."""
 MIN_MEMORY = 16 * 1024**2
 MAX_MEMORY = 1024**5
 MAX_PIDS = 4194304
@@ -316,6 +318,17 @@ def container_directory(value: object) -> str:
 
 
 # Labels
+
+
+def container_path(value: object) -> str:
+    """A path in a container, absolute or not. Any characters but NUL: file names are bytes, and these are quoted."""
+    if not isinstance(value, str):
+        _refuse("path in a container", value, "it must be text")
+    if "\0" in value:
+        _refuse("path in a container", value, "no path can have a NUL in it")
+    if len(value) > MAX_PATH:
+        _refuse("path in a container", value, f"it has {len(value)} characters, at most {MAX_PATH} are allowed")
+    return value
 
 
 def label_key(value: object) -> str:

@@ -40,5 +40,10 @@ def archive(*, user: str, home: str, key: PublicKey, repository: str, branch: st
     return tar_archive(members, {DIRECTORY: 0o755})
 
 
+def script(name: str) -> str:
+    """The text of a program that is run without being uploaded: ``receive.sh`` or ``send.sh``."""
+    return _shipped(name)
+
+
 def _shipped(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text("utf-8")

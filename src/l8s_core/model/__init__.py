@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from l8s_core.model.changes import ChangePlan, FileChange, Removal
     from l8s_core.model.container import ContainerInfo
+    from l8s_core.model.copies import Copied, CopyProgress
     from l8s_core.model.endpoint import Endpoint
     from l8s_core.model.labels import (
         LABEL_BRANCH,
@@ -48,6 +49,7 @@ else:
         {
             "l8s_core.model.changes": "FileChange ChangePlan Removal",
             "l8s_core.model.container": "ContainerInfo",
+            "l8s_core.model.copies": "CopyProgress Copied",
             "l8s_core.model.endpoint": "Endpoint",
             "l8s_core.model.labels": (
                 "LABEL_PREFIX LABEL_MANAGED LABEL_NAME LABEL_PREFIX_NAME LABEL_PROFILE LABEL_OPERATION LABEL_USER "
@@ -88,6 +90,8 @@ __all__ = [
     "ContainerInfo",
     "ContainerRequest",
     "ContainerSpec",
+    "Copied",
+    "CopyProgress",
     "Endpoint",
     "ExecResult",
     "FileChange",

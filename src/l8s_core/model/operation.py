@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from l8s_core.model.profile import Profile
     from l8s_core.model.request import ContainerSpec
 
-OperationKind = Literal["create", "start", "stop", "restart", "remove", "list", "show", "exec", "build", "sync"]
+OperationKind = Literal[
+    "create", "start", "stop", "restart", "remove", "list", "show", "exec", "copy_in", "copy_out", "build", "sync"
+]
 
 
 @frozen(kw_only=True)

@@ -27,10 +27,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 
+from l8s_core import copying
 from l8s_core.contracts import (
     CountsRoundTrips,
     ImageBuilder,
@@ -499,6 +501,44 @@ class RemoteBackendContract:
     def test_a_missing_file_is_an_error(self, backend: RemoteBackend, running: str) -> None:
         with pytest.raises(L8sError):
             list(backend.download(running, "/tmp/l8s-contract-missing"))  # noqa: S108  a path in a container
+
+    # Copying, which is exec with streams on both sides
+
+    @pytest.fixture
+    def with_tar(self, backend: RemoteBackend, running: str) -> ContainerInfo:
+        """A running container whose image has tar."""
+        if backend.exec(running, ["/bin/sh", "-c", "command -v tar"]).exit_code:
+            pytest.skip("the image has no tar")
+        return backend.inspect(running)
+
+    def test_a_tree_survives_the_way_in_and_out(
+        self, backend: RemoteBackend, with_tar: ContainerInfo, tmp_path: Path
+    ) -> None:
+        tree = tmp_path / "tree"
+        (tree / "empty").mkdir(parents=True)
+        (tree / "data").write_bytes(bytes(range(256)) * 4000)
+        (tree / "ü \n").write_bytes(b"odd")
+        (tree / "data").chmod(0o640)
+        (tree / "link").symlink_to("data")
+        copied = copying.copy_in(backend, with_tar, copying.local_sources([str(tree)]), "/tmp/new", user="0")  # noqa: S108
+        assert (copied.files, copied.bytes) == (3, 1_024_003)
+        assert copying.copy_out(backend, with_tar, "/tmp/new", str(tmp_path / "back"), user="0") == copied  # noqa: S108
+        back = tmp_path / "back"
+        assert sorted(path.name for path in back.iterdir()) == ["data", "empty", "link", "ü \n"]
+        assert (back / "data").read_bytes() == bytes(range(256)) * 4000
+        assert (back / "data").stat().st_mode & 0o777 == 0o640
+        assert (back / "link").readlink() == Path("data")
+
+    def test_what_a_copy_finds_in_its_way(
+        self, backend: RemoteBackend, with_tar: ContainerInfo, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").write_bytes(b"x" * 1_000_000)
+        sources = copying.local_sources([str(tmp_path / "file")])
+        with pytest.raises(BackendError, match="no directory"):
+            copying.copy_in(backend, with_tar, sources, "/l8s-contract-missing/new", user="0")
+        with pytest.raises(BackendError, match="there is no"):
+            copying.copy_out(backend, with_tar, "/l8s-contract-missing", str(tmp_path / "new"), user="0")
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
     # Capability: building images
 

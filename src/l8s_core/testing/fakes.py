@@ -20,6 +20,7 @@ from typing import IO, cast
 
 from attrs import define, evolve, field, frozen
 
+from l8s_core import layout
 from l8s_core.contracts import ConfigDocument
 from l8s_core.errors import (
     BackendError,
@@ -45,7 +46,7 @@ from l8s_core.model import (
     VolumeInfo,
 )
 from l8s_core.steps import Steps
-from l8s_core.testing import shell
+from l8s_core.testing import copies, shell
 from l8s_core.testing.server import FakeServer, FakeVolume, image_reference, with_labels
 
 ADDRESS = "192.0.2.10"
@@ -113,7 +114,8 @@ class FakeBackend:
         """Let ``handler`` answer commands; None leaves one to earlier handlers.
 
         What no handler answers goes to a tiny shell (`l8s_core.testing.shell`), and what that does not understand
-        succeeds. Provisioning succeeds too, and says a host key that is kept where a real one is.
+        succeeds. Copying works on the container's files. Provisioning succeeds too, and says a host key that is kept
+        where a real one is.
         """
         self._handlers.insert(0, handler)
 
@@ -413,7 +415,11 @@ class FakeBackend:
             if key is None:
                 key = _public_key(container.id)
                 container.write(_HOST_KEY, key)
+            container.make_directory(layout.PROJECT_DIRECTORY)
             return ExecResult(exit_code=0, stdout_bytes=b"l8s-host-key " + key + b"\n")
+        copied = copies.answer(container, command.argv, workdir=command.workdir or "/", stdin=command.stdin)
+        if copied is not None:
+            return copied
         result = shell.run(
             container,
             command.argv,

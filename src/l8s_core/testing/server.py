@@ -92,6 +92,20 @@ class FakeContainer:
         tree, key = self._find(path)
         return key in tree
 
+    def is_directory(self, path: str) -> bool:
+        """Whether there is a directory at ``path``."""
+        tree, key = self._find(path)
+        return key in tree and tree[key].header.isdir()
+
+    def make_directory(self, path: str) -> None:
+        """Make a directory unless there is something of that name."""
+        if not self.exists(path):
+            self._put(path, _directory())
+
+    def put(self, path: str, header: tarfile.TarInfo, data: bytes) -> None:
+        """Make or replace whatever ``header`` describes, with its mode, time and link."""
+        self._put(path, _Entry(header, data))
+
     def write(self, path: str, data: bytes, *, mode: int = 0o644) -> None:
         """Make or replace a file; missing directories above it are made."""
         header = tarfile.TarInfo()
@@ -126,7 +140,8 @@ class FakeContainer:
             raise BackendError(f"There is no {path} in {self.request.name}")
         root = PurePosixPath(path)
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        # GNU's format, as tar in a container has it: names are any bytes.
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as archive:
             for place, entry in sorted(self._everything().items()):
                 if PurePosixPath(place).is_relative_to(root):
                     name = str(PurePosixPath(place).relative_to(root.parent))

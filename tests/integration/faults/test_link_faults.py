@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -93,6 +94,50 @@ def test_read(battery: Battery, point: str) -> None:
     if ended.code == 0:  # all of it had come
         assert ended.stdout == healthy.stdout
     battery.l8s("info", "x")
+
+
+COPIES = {"in": ("cp", "tree", "x:copy"), "out": ("cp", "x:tree", "copy")}
+
+
+@fault("a copy is cut off", points=spread(list(COPIES)), quick=2)
+def test_copy(battery: Battery, point: str) -> None:
+    battery.l8s("create", "x")
+    battery.containers = {"x"}
+    home = battery.laptop.home
+    (home / "tree").mkdir()
+    for number in range(40):
+        (home / "tree" / f"f{number}").write_bytes(b"%02d" % number * 50_000)
+    battery.l8s("cp", "tree", "x:")
+    name = point.partition(" of ")[2]
+
+    def inside(script: str) -> str:
+        return battery.server.run(f"podman exec -w /workspace/project dev-x sh -c '{script}'").stdout
+
+    def reset(name: str) -> None:
+        inside("rm -rf copy")
+        shutil.rmtree(home / "copy", ignore_errors=True)
+
+    def there() -> list[str]:
+        found = inside("test ! -e copy || echo copy; find . -name .l8s-\\*").split()
+        return found + [path.name for path in home.glob("copy")] + [path.name for path in home.glob(".l8s-*")]
+
+    def run(name: str) -> Ran:
+        return battery.l8s(*COPIES[name], codes=(0, 4, 10), within=DEADLINE)
+
+    _, ended = cut(battery, point, run, reset)
+    if ended.code:
+        deadline = time.monotonic() + DEADLINE  # the container learns of it a moment later
+        while (left := there()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        # what was whole when the line was cut keeps its name: only its last words were lost
+        assert left in ([], ["copy"]), left
+        assert left == [] or name == "in"
+    battery.l8s(*(word.replace("copy", "again") for word in COPIES[name]))
+    for place in ("copy", "again") if ended.code == 0 or left else ("again",):
+        if name == "in":
+            assert inside(f"diff -r tree {place} && echo same") == "same\n"
+        else:
+            assert battery.laptop.run("diff", "-r", "tree", place).stdout == ""
 
 
 SILENCES = {"frozen sshd": "STOP", "silent line": ""}

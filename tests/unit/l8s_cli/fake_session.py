@@ -19,6 +19,7 @@ from l8s_core.model import (
     LABEL_REPOSITORY,
     LABEL_SSH_PORT,
     ContainerInfo,
+    Copied,
     Endpoint,
     ExecResult,
     HostBlock,
@@ -193,6 +194,17 @@ class Client:
         return ExecResult(
             exit_code=self._server.exec_code, stdout_bytes=joined["stdout"], stderr_bytes=joined["stderr"]
         )
+
+    def copy_in(self, name: str, sources: Any, destination: str, *, user: Any, on_progress: Any) -> Copied:
+        return self._copy("copy_in", name, tuple(sources), destination, user, on_progress)
+
+    def copy_out(self, name: str, source: str, destination: str, *, user: Any, on_progress: Any) -> Copied:
+        return self._copy("copy_out", name, source, destination, user, on_progress)
+
+    def _copy(self, kind: str, name: str, source: Any, destination: str, user: Any, on_progress: Any) -> Copied:
+        self._server.calls.append((kind, name, source, destination, user))
+        on_progress(1, 2048)
+        return Copied(files=2, bytes=3000, warnings=("a\x1b[2Jb was left out: it is a FIFO.",))
 
     def build(self, **options: Any) -> Any:
         options.pop("on_step")

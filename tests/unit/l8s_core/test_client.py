@@ -19,9 +19,11 @@ from l8s_core.errors import (
     ConfigError,
     ContainerExists,
     ContainerNotFound,
+    ContainerNotRunning,
     HostUnreachable,
     InvalidValue,
     L8sError,
+    LocalFileError,
     OperationVetoed,
     PluginError,
     ProvisionFailed,
@@ -552,6 +554,62 @@ def test_a_fake_is_not_open_by_itself() -> None:
         backend.list({})
     backend.open(Steps())
     assert backend.list({}) == []
+
+
+# Copying
+
+
+def test_copying_into_a_container_and_back(house: House, opened: Client, tmp_path: Path) -> None:
+    container = opened.create(SPEC)
+    (tmp_path / "tree" / "empty").mkdir(parents=True)
+    (tmp_path / "tree" / "run").write_bytes(b"#!/bin/sh\n")
+    (tmp_path / "tree" / "run").chmod(0o750)
+    (tmp_path / "tree" / "link").symlink_to("run")
+    told: list[int] = []
+    copied = container.copy_in(tmp_path / "tree", on_progress=lambda files, size: told.append(size))
+    assert (copied.files, copied.bytes, told[-1]) == (2, 10, 10)
+    inside = house.server.container("dev-myapp")
+    assert inside.read("/workspace/project/tree/run") == b"#!/bin/sh\n"
+    assert opened.copy_in("myapp", [str(tmp_path / "tree") + "/."], "~/new").files == 2
+    assert inside.read("/home/dev/new/run") == b"#!/bin/sh\n"
+    assert container.copy_out("tree", tmp_path / "back").files == 2
+    assert (tmp_path / "back" / "run").stat().st_mode & 0o777 == 0o750
+    assert (tmp_path / "back" / "link").readlink() == Path("run")
+    assert (tmp_path / "back" / "empty").is_dir()
+    kinds = [operation.kind for operation, _ in house.before]
+    assert kinds == ["create", "copy_in", "copy_in", "copy_out"]
+    assert [call.arguments["user"] for call in house.backends[0].calls if call.method == "exec"][-3:] == ["dev"] * 3
+
+
+def test_a_veto_stops_a_copy_before_the_network(house: House, session: Session, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    house.veto = OperationVetoed("not today")
+    client = session.client(PROFILE)
+    with pytest.raises(OperationVetoed):
+        client.copy_in("myapp", tmp_path / "file")
+    with pytest.raises(OperationVetoed):
+        client.copy_out("myapp", "file", tmp_path / "new")
+    assert house.calls == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_source_that_is_not_there_is_noticed_before_the_network(
+    house: House, session: Session, tmp_path: Path
+) -> None:
+    with pytest.raises(LocalFileError):
+        session.client(PROFILE).copy_in("myapp", tmp_path / "missing")
+    assert house.calls == []
+
+
+def test_copying_out_of_a_stopped_container(house: House, opened: Client, tmp_path: Path) -> None:
+    container = opened.create(SPEC)
+    (tmp_path / "file").write_bytes(b"data")
+    container.copy_in(tmp_path / "file")
+    container.stop()
+    container.copy_out("file", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b"data"
+    with pytest.raises(ContainerNotRunning):
+        container.copy_in(tmp_path / "file")
 
 
 # The clock

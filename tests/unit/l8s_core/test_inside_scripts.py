@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import define
 
-SCRIPTS = ("start.sh", "ready.sh", "provision.sh")
+SCRIPTS = ("start.sh", "ready.sh", "provision.sh", "receive.sh", "send.sh")
 OWN_PATHS = re.compile("/proc/1/stat|/proc/net/tcp6?|/etc/l8s|/run/l8s|/var/lib/l8s|/workspace/project")
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI"
 

@@ -32,6 +32,8 @@ PUBLIC = [
     "ContainerNotRunning",
     "ContainerRequest",
     "ContainerSpec",
+    "Copied",
+    "CopyProgress",
     "Endpoint",
     "ExecResult",
     "ExecTimeout",

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 import paramiko
 import pytest
 from loopback_server import Line, LoopbackServer, never, settled
+from paramiko.buffered_pipe import PipeTimeout
 
 from l8s_podman import transport as module
 from l8s_podman.streams import ChannelSocket, LinkLost
-from l8s_podman.transport import STREAMLOCAL, WINDOW_SIZE, SSHTransport, WatchedSocket
+from l8s_podman.transport import STREAMLOCAL, WINDOW_SIZE, ChunkPipe, SSHTransport, WatchedSocket
 
 
 def text(value: str) -> bytes:
@@ -183,3 +184,98 @@ def test_nothing_is_sent_to_a_channel_after_its_close(monkeypatch: pytest.Monkey
         transport._send_message(to_channel(data, 7))
         assert sent == [data + seven]
         transport.close()
+
+
+def test_an_answer_while_new_keys_are_agreed_on_does_not_hold_that_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transport's thread answers a channel's close, and is the one that finishes a key exchange."""
+    sent: list[bytes] = []
+    monkeypatch.setattr(paramiko.Transport, "_send_message", lambda self, message: sent.append(message.asbytes()))
+    answered = threading.Event()
+
+    class Answering(SSHTransport):
+        def run(self) -> None:
+            self._send_user_message(to_channel(b"\x61", 7))
+            answered.set()
+
+    near, far = socket.socketpair()
+    with near, far:
+        transport = Answering(WatchedSocket(near), on_authenticate=lambda: None)
+        transport.active = True
+        transport.clear_to_send.clear()
+        transport.start()
+        assert answered.wait(5)
+        assert sent == []
+        transport.clear_to_send.set()
+        assert settled(lambda: sent == [b"\x61" + struct.pack(">I", 7)])
+        transport.active = False
+        transport.close()
+
+
+# What makes it quick
+
+
+def test_what_was_read_ahead_is_handed_out_in_order_and_counts_as_a_sign_of_life() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(bytes(range(200)))
+        watched = WatchedSocket(near)
+        watched.last_received = 0.0
+        taken = [watched.recv(size) for size in (16, 100, 50, 100)]
+        assert taken == [bytes(range(16)), bytes(range(16, 116)), bytes(range(116, 166)), bytes(range(166, 200))]
+        assert watched.last_received > 0
+        far.sendall(b"more")
+        assert watched.recv(100) == b"more"
+        far.shutdown(socket.SHUT_WR)
+        assert watched.recv(100) == b""
+
+
+def test_a_greeting_is_not_read_ahead() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(b"SSH-2.0-x\r\nkeys")
+        watched = WatchedSocket(near)
+        with watched.greeting(5):
+            assert watched.recv(11) == b"SSH-2.0-x\r\n"
+        assert near.recv(100) == b"keys"
+
+
+class TestChunkPipe:
+    def test_any_sizes_give_the_same_bytes(self) -> None:
+        pipe = ChunkPipe()
+        for piece in (b"abc", b"", b"defgh", b"i"):
+            pipe.feed(piece)
+        assert len(pipe) == 9
+        assert pipe.read_ready()
+        assert [pipe.read(size) for size in (2, 3, 100)] == [b"ab", b"cde", b"fghi"]
+        assert not pipe.read_ready()
+        pipe.close()
+        assert pipe.read(10) == b""
+
+    def test_nothing_within_the_time(self) -> None:
+        with pytest.raises(PipeTimeout):
+            ChunkPipe().read(1, 0.01)
+        with pytest.raises(PipeTimeout):
+            ChunkPipe().read(1, 0.0)
+
+    def test_what_comes_later_is_waited_for(self) -> None:
+        pipe = ChunkPipe()
+        threading.Timer(0.05, pipe.feed, (b"late",)).start()
+        assert pipe.read(10, 5) == b"late"
+
+    def test_a_close_ends_the_waiting(self) -> None:
+        pipe = ChunkPipe()
+        threading.Timer(0.05, pipe.close).start()
+        assert pipe.read(10, 5) == b""
+
+    def test_the_event_says_whether_there_is_something(self) -> None:
+        pipe, event = ChunkPipe(), threading.Event()
+        pipe.set_event(event)
+        assert not event.is_set()
+        pipe.feed(b"a")
+        assert event.is_set()
+        pipe.set_event(event)
+        assert event.is_set()
+        assert pipe.empty() == b"a"
+        assert not event.is_set()
+        pipe.close()
+        assert event.is_set()
