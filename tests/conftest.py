@@ -41,7 +41,7 @@ FOREIGN_VARIABLES = (
 
 
 FAST, LONG = 100, 2500
-"""Examples of a property test. The fast part takes less than 30 s with two workers, the long one about 12 minutes."""
+"""Examples of a property test. The fast part takes less than 30 s with two workers, the long one about ten minutes."""
 
 LONG_TIMEOUT = 3600
 """Seconds for one test with the long profile."""
