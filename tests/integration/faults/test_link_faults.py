@@ -236,7 +236,7 @@ CALLS = {"a look": 4, "exec": 10}
 @fault(
     "black hole, frozen sshd: during a call",
     points=[f"{what}, in {call}" for what in ("black hole", "frozen") for call in CALLS],
-    quick=2,
+    quick=1,
 )
 def test_during(battery: Battery, point: str) -> None:
     what, _, call = point.partition(", in ")
