@@ -82,6 +82,7 @@ class Holder:
         self._connection = _Connection()
         self._guests: set[_Guest] = set()
         self._changed = threading.Lock()
+        self._ended = threading.Event()
         self._started = time.time()
         self._last_used = policy.boot_clock()
         self._idle = UNUSED
@@ -110,6 +111,7 @@ class Holder:
         self._place.socket.unlink(missing_ok=True)
         while self._guests:
             time.sleep(0.05)
+        self._ended.set()
         self._connection.close()
         if not self._connection.failed:
             self._place.log.unlink(missing_ok=True)
@@ -207,8 +209,7 @@ class Holder:
         )
 
     def _beat(self) -> None:
-        while True:
-            time.sleep(BEAT)
+        while not self._ended.wait(BEAT):
             with self._changed:
                 guests = list(self._guests)
             for guest in guests:

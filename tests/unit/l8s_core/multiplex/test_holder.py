@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -48,6 +49,12 @@ def backend() -> FakeBackend:
 def kept(backend: FakeBackend) -> Iterator[Kept]:
     with keeping(PROFILE, lambda _: backend) as found:
         yield found
+
+
+@pytest.fixture
+def restore() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 def container(backend: FakeBackend, name: str = "dev-x") -> str:
@@ -103,13 +110,16 @@ def test_errors_come_over(kept: Kept, backend: FakeBackend) -> None:
     held.close()
 
 
-def test_ctrl_c_ends_the_command_on_the_server_and_is_raised_then(kept: Kept, backend: FakeBackend) -> None:
+def test_ctrl_c_ends_the_command_on_the_server_and_is_raised_then(
+    kept: Kept, backend: FakeBackend, restore: ExitStack
+) -> None:
     name = container(backend)
     begun, ended = waiting(backend)
     held = kept.held()
     held.open(Steps())
+    before = signal.default_int_handler  # a run in the background ignores it
+    restore.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, before))
     threading.Thread(target=lambda: begun.wait(10) and os.kill(os.getpid(), signal.SIGINT), daemon=True).start()
-    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         held.exec(name, ["wait"])
     assert len(ended) == 1, "it was raised before the command had ended"
