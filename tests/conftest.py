@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,9 @@ LONG_TIMEOUT = 3600
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # a run in the background of a shell ignores Ctrl-C, and all that it starts would do so too
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):
         lab.Run.open()
         # before any worker is started, which has to draw the same points
