@@ -1,7 +1,7 @@
 """Local files and trees as a tar archive that is made while it is sent: what ``l8s cp`` puts into a container.
 
 The format is GNU's (https://www.gnu.org/software/tar/manual/html_node/Standard.html): names are any bytes, sizes any
-number, holes stay holes. tarfile would do as well, at five times the cost for each small file. Not here: what is done
+number, holes stay holes. tarfile would do as well, at four times the cost for each small file. Not here: what is done
 with the archive (`l8s_core.copying`), and the way back (`l8s_core.unpacking`).
 """
 
