@@ -1,4 +1,8 @@
-"""For every test: the environment is nobody's, and what a run made is taken down at its end."""
+"""For every test: the environment is nobody's, and what a run made is taken down at its end.
+
+Hypothesis has two profiles here: ``fast``, and ``long`` for ``./scripts/test --full``. Property tests take their number
+of examples from them, or a share of it where one example takes long.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
+import hypothesis.configuration
 import pytest
 
 # the lab's module lives with the tests that use it; a run is opened and closed by pytest's first process,
 # which with xdist never loads the integration tests itself
 sys.path.insert(0, str(Path(__file__).parent / "integration"))
+# the machine of commands and crashes, which is run on a fake there and on real servers in the integration tests
+sys.path.insert(0, str(Path(__file__).parent / "property"))
 
 import lab
 
@@ -32,11 +40,40 @@ FOREIGN_VARIABLES = (
 )
 
 
+FAST, LONG = 100, 2500
+"""Examples of a property test. The fast part takes less than 30 s with two workers, the long one about 12 minutes."""
+
+LONG_TIMEOUT = 3600
+"""Seconds for one test with the long profile."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         lab.Run.open()
         # before any worker is started, which has to draw the same points
         os.environ.setdefault("L8S_FAULT_SEED", secrets.token_hex(4))
+    _load_profile("long" if os.environ.get("L8S_FAULTS") == "full" else "fast")
+
+
+def _load_profile(name: str) -> None:
+    """Each run draws anew. A failure prints the blob (``@reproduce_failure``) that repeats it; no database does."""
+    # hypothesis would keep its tables in the tree
+    hypothesis.configuration.set_hypothesis_home_dir(lab.Run.current().directory / "hypothesis")
+    # a busy machine is no reason to fail
+    patient = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+    for profile, examples in (("fast", FAST), ("long", LONG)):
+        hypothesis.settings.register_profile(
+            profile, max_examples=examples, derandomize=False, database=None, print_blob=True, **patient
+        )
+    hypothesis.settings.load_profile(name)
+
+
+@pytest.hookimpl(trylast=True)  # hypothesis marks its tests first
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if hypothesis.settings().max_examples >= LONG:
+        for item in items:
+            if item.get_closest_marker("hypothesis") is not None:
+                item.add_marker(pytest.mark.timeout(LONG_TIMEOUT))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ Not here: where the file is and whether it may be written (`writer`).
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterator
 
@@ -45,6 +46,8 @@ def has_include(data: bytes, spellings: Collection[bytes]) -> bool:
 def host_line(data: bytes, alias: str) -> int | None:
     """The line, counted from 1, that begins an entry for exactly this alias (patterns do not count)."""
     wanted = alias.encode("utf-8", "surrogateescape")
+    if wanted not in data:  # as good as always, and a file may have ten thousand hosts
+        return None
     for keyword, words, number in _directives(data):
         if keyword == b"host" and wanted in words:
             return number
@@ -60,5 +63,7 @@ def _directives(data: bytes) -> Iterator[tuple[bytes, list[bytes], int]]:
         keyword = re.match(rb'"?([A-Za-z0-9]+)"?\s*=?\s*', line)
         if keyword is None:
             continue
-        rest = line[keyword.end() :]
-        yield keyword[1].lower(), [quoted or bare for quoted, bare in _WORD.findall(rest)], number
+        found = _WORD.findall(line[keyword.end() :])
+        # a word that starts with # begins a comment (OpenSSH 8.7 and later)
+        words = itertools.takewhile(lambda word: not word[1].startswith(b"#"), found)
+        yield keyword[1].lower(), [quoted or bare for quoted, bare in words], number

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from l8s_core import files, names, ssh_tools
-from l8s_core.errors import SSHConfigError
+from l8s_core.errors import LocalFileError, SSHConfigError
 from l8s_core.model import ChangePlan, FileChange, HostBlock
 from l8s_openssh import multiplexing
 from l8s_openssh.include import add_include, host_line
@@ -37,7 +37,7 @@ class OpenSSHWriter:
         Raises:
             SSHConfigError: the file is damaged or not l8s's.
         """
-        return self._parsed(self._read(self.path))
+        return self._parsed(files.read_limited(self.path, SIZE_LIMIT))
 
     def plan(self, *, add: Sequence[HostBlock] = (), remove: Sequence[str] = ()) -> ChangePlan:
         """What adding (or replacing) blocks and removing aliases would change; nothing is written.
@@ -46,19 +46,19 @@ class OpenSSHWriter:
             SSHConfigError: a file is damaged, a value cannot be written, an alias is the user's own already,
                 or the Include cannot be added (a hint has the line to add by hand).
         """
-        before = self._read(self.path)
-        present = {block.alias: block for block in self._parsed(before)}
-        wanted = {alias: block for alias, block in present.items() if alias not in remove}
-        wanted.update((block.alias, block) for block in add)
+        before = files.read_limited(self.path, SIZE_LIMIT)
+        present, wanted = self._entries(before, add, remove)
+        after = self._rendered(before, wanted)
         changes: list[FileChange] = []
-        if wanted or before is not None:
-            after = render(wanted.values(), self._place)
-            if after != before:
-                changes.append(
-                    FileChange(path=self.path, before=before, after=after, summary=_summary(present, wanted))
-                )
+        if after is not None and after != before:
+            summary = _summary(present, wanted)
+            changes.append(FileChange(path=self.path, before=before, after=after, summary=summary))
         if add:
-            changes += self._include_change([block.alias for block in add if block.alias not in present])
+            users = files.read_limited(self.user_path, SIZE_LIMIT)
+            included = self._included(users, [block.alias for block in add if block.alias not in present])
+            if included != users:
+                summary = f"add the first line: {self._include_line()}"
+                changes.append(FileChange(path=self.user_path, before=users, after=included, summary=summary))
         return ChangePlan(add=tuple(add), remove=tuple(remove), files=tuple(changes))
 
     def apply(self, plan: ChangePlan) -> None:
@@ -73,31 +73,46 @@ class OpenSSHWriter:
                 multiplexing.prepare(self._place)
             for change in fresh.files:
                 files.private_dir(change.path.parent)
+                if change.path == self.path:
+                    files.update(self.path, lambda data: self._changed(data, plan), limit=SIZE_LIMIT)
+                    continue
                 try:
-                    files.write_atomic(change.path, change.after)
-                except SSHConfigError as error:
-                    if change.path == self.user_path:
-                        raise self._by_hand(error.message) from error
-                    raise
+                    files.update(self.user_path, lambda data: self._included(data, ()), limit=SIZE_LIMIT)
+                except LocalFileError as error:
+                    raise self._by_hand(error.message, *error.hints) from error
 
-    def _include_change(self, new: Iterable[str]) -> list[FileChange]:
-        data = self._read(self.user_path)
+    def _entries(
+        self, data: bytes | None, add: Sequence[HostBlock], remove: Sequence[str]
+    ) -> tuple[dict[str, HostBlock], dict[str, HostBlock]]:
+        """The blocks of ``~/.l8s/ssh_config`` now and afterwards, by alias."""
+        present = {block.alias: block for block in self._parsed(data)}
+        wanted = {alias: block for alias, block in present.items() if alias not in remove}
+        wanted.update((block.alias, block) for block in add)
+        return present, wanted
+
+    def _rendered(self, before: bytes | None, wanted: Mapping[str, HostBlock]) -> bytes | None:
+        return render(wanted.values(), self._place) if wanted or before is not None else None
+
+    def _changed(self, data: bytes | None, plan: ChangePlan) -> bytes | None:
+        _, wanted = self._entries(data, plan.add, plan.remove)
+        return self._rendered(data, wanted)
+
+    def _included(self, data: bytes | None, new: Iterable[str]) -> bytes:
+        """What ``~/.ssh/config`` shall be, when it is ``data``; ``new`` aliases must not be in it."""
         for alias in new:
             self._refuse_shadowing(data or b"", alias)
-        line = self._include_line()
         spellings = {os.fsencode(self.path)}
         if ssh_tools.home_is_sshs():
             spellings.add(b"~/.l8s/ssh_config")
         try:
-            after = add_include(data or b"", os.fsencode(line), spellings)
+            after = add_include(data or b"", os.fsencode(self._include_line()), spellings)
         except SSHConfigError as error:
             raise self._by_hand(f"{files.display(self.user_path)} cannot be changed: {error.message}") from error
-        if after == data:
-            return []
-        reason = _why_not_writable(self.user_path)
-        if reason:
-            raise self._by_hand(f"{files.display(self.user_path)} cannot be changed: {reason}")
-        return [FileChange(path=self.user_path, before=data, after=after, summary=f"add the first line: {line}")]
+        if after != data:
+            reason = _why_not_writable(self.user_path)
+            if reason:
+                raise self._by_hand(f"{files.display(self.user_path)} cannot be changed: {reason}")
+        return after
 
     def _refuse_shadowing(self, data: bytes, alias: str) -> None:
         number = host_line(data, alias)
@@ -122,15 +137,12 @@ class OpenSSHWriter:
             )
         return f'Include "{path}"'
 
-    def _by_hand(self, message: str) -> SSHConfigError:
+    def _by_hand(self, message: str, *hints: str) -> SSHConfigError:
         line = self._include_line()
         return SSHConfigError(
             message,
-            hints=(f"Add this by hand as the first line of {files.display(self.user_path)}: {line}",),
+            hints=(*hints, f"Add this by hand as the first line of {files.display(self.user_path)}: {line}"),
         )
-
-    def _read(self, path: Path) -> bytes | None:
-        return files.read_limited(path, SIZE_LIMIT)
 
     def _parsed(self, data: bytes | None) -> tuple[HostBlock, ...]:
         try:
@@ -156,15 +168,19 @@ def _why_not_writable(path: Path) -> str:
     """Why a file should not be replaced, or "". Root could replace a read-only one, and must not."""
     target = Path(os.path.realpath(path))
     directory = target.parent
+    if path.is_symlink() and not directory.exists():
+        return f"it leads to {files.display(target)}, and there is no such directory"
     while not directory.exists():  # ~/.ssh itself may be missing; it will be made
         directory = directory.parent
     for place, kind in ((target, "it"), (directory, f"its directory {files.display(directory)}")):
         try:
-            mode = place.stat().st_mode
+            found = place.stat()
         except FileNotFoundError:
             continue
         except OSError as error:
             return error.strerror or str(error)
-        if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(place, os.W_OK):
+        if place == target and os.geteuid() not in (0, found.st_uid):
+            return "it belongs to another user"
+        if not found.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(place, os.W_OK):
             return f"{kind} is read-only"
     return ""

@@ -26,7 +26,12 @@ Scalar = str | int | float | bool | None
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
-_CONTROL = re.compile(r"[^\n\r\t\x20-\x7e\xa0-\u2027\u202a-\U0010ffff]|\r(?!\n)")
+_CONTROL = re.compile(r"[^\n\r\t\x20-\x7e\xa0-\u2027\u202a-\ufefe\uff00-\U0010ffff]|\r(?!\n)")
+"""A byte order mark too, but for the first: ruamel passes over it, wherever it stands."""
+_SHOWN = 200
+"""Characters of a problem: a tag or an anchor may be as long as the file."""
+_UNCLOSED = ("could not find expected ':'", "found unexpected end of stream")
+"""What is noticed at the end of the file, or long after the line that is wrong."""
 _NUMBER_LIKE = re.compile(
     r"[-+]?(?:0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[bB][01]+|[0-9][0-9_]*|[0-9]+(?::[0-5]?[0-9])+"
     r"|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
@@ -134,12 +139,13 @@ def read(text: str, location: str) -> Node:
     try:
         return _Builder(location, text).build()
     except YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = str(getattr(error, "problem", None) or "it is not YAML").partition("\n")[0]
+        noticed, begun = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
+        mark = (begun or noticed) if problem in _UNCLOSED else (noticed or begun)
         hint = "Write one  key: value  a line, and text with special characters in it in quotes"
         if "\\t" in problem or "tab" in problem:
             hint = "Indent with spaces"
-        refuse(location, None if mark is None else mark.line, names.printable(problem), hint)
+        refuse(location, None if mark is None else mark.line, _shown(problem), hint)
 
 
 def lines(root: Node) -> dict[tuple[str, ...], int]:
@@ -162,6 +168,10 @@ def refuse(location: str, line: int | None, problem: str, hint: str) -> Never:
     """Raise the `ConfigError` for a problem; ``line`` counts from 0, None is for the file as a whole."""
     place = location if line is None else f"{location}:{line + 1}"
     raise ConfigError(f"{place}: {problem}\n    {hint}", hints=(f"Correct it in {location}",))
+
+
+def _shown(problem: str) -> str:
+    return names.printable(problem[:_SHOWN]) + ("..." if len(problem) > _SHOWN else "")
 
 
 def resolve(text: str) -> Scalar:
@@ -294,7 +304,7 @@ class _Builder:
         return node
 
     def _refuse(self, event: Any, problem: str, hint: str) -> Never:
-        self._refuse_at(event.start_mark.line, names.printable(problem), hint)
+        self._refuse_at(event.start_mark.line, _shown(problem), hint)
 
     def _refuse_at(self, line: int, problem: str, hint: str) -> Never:
         refuse(self._location, line, problem, hint)

@@ -50,8 +50,8 @@ class YAMLStore:
     def edit(self, change: Callable[[dict[str, object]], Mapping[str, object]]) -> None:
         """Change it as one step that no other writer can come between.
 
-        ``change`` gets a copy of the present data and returns the new data. When that is the same, the file is
-        not touched.
+        ``change`` gets a copy of the present data and returns the new data; it is called again when another program
+        wrote the file meanwhile. When the data is the same, the file is not touched.
 
         Raises:
             ConfigError: as `load`, or the change cannot be made without harm to what is written there.
@@ -59,15 +59,15 @@ class YAMLStore:
         """
         path = self.path
         location = files.display(path)
-        with files.locked(path):
-            text = _text(path, location)
-            before = text or ""
+
+        def changed(found: bytes | None) -> bytes | None:
+            before = "" if found is None else reading.decode(found, location)
             data = reading.read(before, location).plain()
             assert isinstance(data, dict)
             after = writing.rewrite(before, change(data), location)
-            if after == before and (text is not None or not after):
-                return
-            encoded = _byte_order_mark(path) + after.encode("utf-8")
+            if after == before:
+                return None
+            encoded = _byte_order_mark(found or b"") + after.encode("utf-8")
             if len(encoded) > reading.LIMIT:
                 raise ConfigError(
                     f"{location}: it would grow to {len(encoded)} bytes, at most {reading.LIMIT} are read",
@@ -75,7 +75,11 @@ class YAMLStore:
                 )
             files.private_dir(path.parent)
             _close_to_others(path)
-            files.write_atomic(path, encoded)
+            return encoded
+
+        with files.locked(path):
+            _text(path, location)  # which looks at its size, mode and owner before it is read
+            files.update(path, changed, limit=reading.LIMIT)
 
 
 def _text(path: Path, location: str) -> str | None:
@@ -94,10 +98,9 @@ def _text(path: Path, location: str) -> str | None:
     return None if data is None else reading.decode(data, location)
 
 
-def _byte_order_mark(path: Path) -> bytes:
-    """The file's byte order mark, which an editor may rely on; b"" when it has none."""
-    old = files.read_limited(path, reading.LIMIT) or b""
-    return codecs.BOM_UTF8 if old.startswith(codecs.BOM_UTF8) else b""
+def _byte_order_mark(data: bytes) -> bytes:
+    """The byte order mark of ``data``, which an editor may rely on; b"" when it has none."""
+    return codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
 
 
 def _close_to_others(path: Path) -> None:

@@ -149,6 +149,7 @@ def _edited(text: str, root: Node, target: dict[str, object]) -> str:
         lines.pop()
     elif end_of_line:
         lines[-1] += end_of_line
+    unfinished = text != "" and not text.endswith("\n")
     step = _indentation(root)
     if root.entries and not root.flow:
         edits = list(_mapping_edits(lines, root, target, 0, step))
@@ -160,7 +161,8 @@ def _edited(text: str, root: Node, target: dict[str, object]) -> str:
     # so ends up above it, inside its own mapping.
     for edit in sorted(edits, key=lambda edit: (-edit.first, edit.depth)):
         lines[edit.first : edit.end] = [line.removesuffix("\r") + end_of_line for line in edit.new]
-    return "".join(f"{line}\n" for line in lines)
+    result = "".join(f"{line}\n" for line in lines)
+    return result.removesuffix(f"{end_of_line}\n") if unfinished else result
 
 
 def _mapping_edits(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,8 +15,51 @@ from l8s_cli.invocation import Invocation
 from l8s_cli.output import write
 from l8s_cli.report import UsageProblem
 from l8s_core import names
+from l8s_core.errors import InvalidValue
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic since click 8.2 only
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Checked(_ParamType):
+    """A word that ``check`` judges while the command line is parsed: before any file is read, before any network.
+
+    What ``check`` returns is the value. Its refusal gets the name of the option or argument in front.
+    """
+
+    name = "text"
+
+    def __init__(self, check: Callable[[str], object]) -> None:
+        self._check = check
+
+    def convert(self, value: Any, param: click.Parameter | None, _ctx: click.Context | None) -> Any:
+        """The value.
+
+        Raises:
+            InvalidValue: ``check`` refuses it.
+        """
+        try:
+            return self._check(value)
+        except InvalidValue as error:
+            raise InvalidValue(f"{_place(param)}{error.message}", hints=error.hints) from error
+
+
+def number(check: Callable[[object], int]) -> Checked:
+    """A whole number in plain digits that ``check`` judges."""
+    return Checked(lambda text: check(names.written_number(text)))
+
+
+def _place(param: click.Parameter | None) -> str:
+    """``--user: `` or ``NAME: ``, as the help shows it."""
+    if param is None:
+        return ""
+    if isinstance(param, click.Argument):
+        return f"{param.human_readable_name.strip(' -.[]')}: "
+    return f"{max(param.opts, key=len)}: "
 
 
 class GlobalOption(click.Option):
@@ -25,7 +68,7 @@ class GlobalOption(click.Option):
 
 def _set_profile(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
     if value is not None and not ctx.resilient_parsing:
-        ctx.ensure_object(Invocation).profile = names.profile_name(value)
+        ctx.ensure_object(Invocation).profile = value
 
 
 def _set_output(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
@@ -55,6 +98,7 @@ def _global_options() -> list[GlobalOption]:
     return [
         GlobalOption(
             ["--profile"],
+            type=Checked(names.profile_name),
             metavar="NAME",
             expose_value=False,
             is_eager=True,
@@ -213,22 +257,32 @@ def write_examples(examples: Sequence[tuple[str, str]], formatter: click.HelpFor
         formatter.write(f"  # {meaning}\n  $ {line}\n")
 
 
+_SERVER: dict[str, tuple[Checked, str, str]] = {
+    "--host": (Checked(names.host), "HOST", "The server's name or address."),
+    "--user": (Checked(names.remote_user), "USER", "Who to log in as [root]."),
+    "--port": (number(names.port), "PORT", "The SSH port [your ssh config's, else 22]."),
+    "--socket": (Checked(names.socket_path), "PATH", "Podman's socket on the server [/run/podman/podman.sock]."),
+    "--key": (
+        Checked(names.local_path),
+        "FILE",
+        "Which of the agent's keys to use, by its file [~/.ssh/id_ed25519].",
+    ),
+    "--image": (Checked(names.image), "IMAGE", "What containers are made from [l8s build's image]."),
+}
+
+
+def server_option(name: str, *, required: bool = False) -> Callable[[Function], Function]:
+    """One of the options that describe a server: ``--user``."""
+    kind, metavar, meaning = _SERVER[name]
+    return click.option(name, type=kind, required=required, metavar=metavar, help=meaning)
+
+
 def server_options(required: bool) -> Callable[[Function], Function]:
-    """The options that describe a server, for ``init`` and ``profile add``."""
-    options = (
-        click.option("--host", required=required, metavar="HOST", help="The server's name or address."),
-        click.option("--user", metavar="USER", help="Who to log in as [root]."),
-        click.option("--port", type=int, metavar="PORT", help="The SSH port [your ssh config's, else 22]."),
-        click.option("--socket", metavar="PATH", help="Podman's socket on the server [/run/podman/podman.sock]."),
-        click.option(
-            "--key", metavar="FILE", help="Which of the agent's keys to use, by its file [~/.ssh/id_ed25519]."
-        ),
-        click.option("--image", metavar="IMAGE", help="What containers are made from [l8s build's image]."),
-    )
+    """All of them, for ``init`` and ``profile add``; ``required`` is whether ``--host`` is."""
 
     def decorate(function: Function) -> Function:
-        for option in reversed(options):
-            function = option(function)
+        for name in reversed(_SERVER):
+            function = server_option(name, required=required and name == "--host")(function)
         return function
 
     return decorate

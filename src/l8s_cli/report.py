@@ -14,6 +14,8 @@ from l8s_core import names
 from l8s_core.errors import REMOTE_ONLY_NOTE, L8sError
 
 ERRORS_PAGE = "docs/errors.md"
+SENTENCE = 400
+"""Characters."""
 
 
 class UsageProblem(click.UsageError):
@@ -64,7 +66,7 @@ def report(error: BaseException, *, profile: str | None = None) -> Report:
         return Report(
             type="UsageError",
             exit_code=error.exit_code if isinstance(error, click.UsageError) else 2,
-            message=error.format_message(),
+            message=_sentence(error.format_message()),
             hints=_usage_hints(error),
             docs=f"{ERRORS_PAGE}#usageerror",
         )
@@ -119,6 +121,12 @@ def for_programs(known: Report) -> dict[str, object]:
         "step": known.step,
         "docs": known.docs,
     }
+
+
+def _sentence(text: str) -> str:
+    """What click says, which may quote a word as it was typed: in one line, and not as long as that."""
+    sentence = names.printable(text)
+    return sentence if len(sentence) <= SENTENCE else sentence[:SENTENCE] + "..."
 
 
 def _documented(error: L8sError) -> str:

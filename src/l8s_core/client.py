@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from l8s_core.sync import SyncResult
 
 DEFAULT_CONFIG_STORE = "yaml"
+STORE_VARIABLE = "L8S_CONFIG_STORE"
 
 
 class Session:
@@ -76,7 +77,8 @@ class Session:
             PluginError: L8S_CONFIG_STORE names none.
         """
         location = self._environ.get("L8S_CONFIG")
-        provider = self.plugins.config_store(self._environ.get("L8S_CONFIG_STORE") or DEFAULT_CONFIG_STORE)
+        name = self._environ.get(STORE_VARIABLE)
+        provider = self.plugins.config_store(name or DEFAULT_CONFIG_STORE, place=STORE_VARIABLE if name else "")
         return provider.factory(Path(location).expanduser() if location else None)
 
     @cached_property
@@ -108,14 +110,32 @@ class Session:
         """A client for a profile, not connected yet.
 
         Raises:
-            PluginError: no plugin has the profile's backend.
+            PluginError: no plugin has the profile's backend, or the ssh-config writer that was asked for.
+            ConfigError: the profile's ``options`` are not the backend's.
         """
+        if _place(profile, "ssh_config_writer"):
+            self.ssh_config_writer(profile)  # used late, in a create that must not fail there for a name
         return Client(self, profile, self._backend(profile))
 
+    def ssh_config_writer(self, profile: Profile) -> SSHConfigWriter:
+        """The writer of a profile's ssh entries.
+
+        Raises:
+            PluginError: no plugin has it.
+        """
+        key = "ssh_config_writer"
+        return self.plugins.ssh_config_writer(profile.ssh_config_writer, place=_place(profile, key)).factory()
+
     def _backend(self, profile: Profile) -> RemoteBackend:
-        provider = self.plugins.backend(profile.backend)
+        provider = self.plugins.backend(profile.backend, place=_place(profile, "backend"))
         check_options(profile, provider.options_type)
         return provider.factory(profile)
+
+
+def _place(profile: Profile, key: str) -> str:
+    """``backend in ~/.l8s/config.yaml:3``; "" where nobody wrote it."""
+    source = profile.sources.get(key, "default")
+    return "" if source == "default" else f"{key} in {source}"
 
 
 def connect(
@@ -287,11 +307,21 @@ class Client:
         ``user`` defaults to the container's own, ``workdir`` to the project's directory, ``timeout`` (seconds) to none.
 
         Raises:
+            InvalidValue: a word, the user, the directory or a variable is not acceptable; nothing was sent.
             ContainerNotFound, ContainerNotRunning: as they say.
             ExecTimeout: the deadline passed; the command was stopped on the server too.
         """
         if not argv:
             raise InvalidValue("There is no command to run.", hints=("l8s exec NAME -- COMMAND ...",))
+        for word in argv:
+            names.argument(word)
+        if user is not None:
+            names.container_account(user)
+        if workdir is not None:
+            names.container_directory(workdir)
+        for key, value in (env or {}).items():
+            names.environment_name(key)
+            names.argument(value)
         with self._operation("exec", name):
             info = self._info(name)
             return self._backend.exec(
@@ -407,12 +437,11 @@ class Client:
         return info
 
     def _context(self, on_step: StepObserver | None) -> provision.Context:
-        writer: SSHConfigWriter = self._session.plugins.ssh_config_writer(self.profile.ssh_config_writer).factory()
         return provision.Context(
             backend=self._backend,
             profile=self.profile,
             endpoint=self.endpoint,
-            writer=writer,
+            writer=self._session.ssh_config_writer(self.profile),
             known_hosts=self._session.known_hosts,
             steps=Steps(on_step),
             reconnect=self._reconnect,

@@ -35,6 +35,8 @@ FLAT_PROFILE = "dev"
 ACTIVE_KEY = "active_profile"
 PROFILES_KEY = "profiles"
 PROFILE_VARIABLE = "L8S_PROFILE"
+MAX_PROBLEMS = 10
+"""How many are told at once; a file with more is none that somebody mistyped."""
 
 _ProfileName = NewType("_ProfileName", str)
 _LabelKey = NewType("_LabelKey", str)
@@ -172,6 +174,13 @@ class Config:
             prefix = layer.container_prefix or prefix
         return prefix
 
+    def _prefix_place(self, name: str) -> str:
+        """Where the prefix of the profile ``name`` was written, or where the profile begins that it is named after."""
+        found = self.document.where(self._place(name))
+        for layer, where in self._layers(name):
+            found = where("container_prefix") if layer.container_prefix else found
+        return found
+
     def _refuse_shared_prefix(self, profile: Profile) -> None:
         for other in self.names():
             if other == profile.name:
@@ -182,7 +191,8 @@ class Config:
                 continue  # a broken neighbour is reported when it is used, not here
             if prefix == profile.container_prefix:
                 raise ConfigError(
-                    f"Profiles {profile.name} and {other} share the container_prefix {prefix}, "
+                    f"{self._prefix_place(profile.name)}: profiles {profile.name} and {other} "
+                    f"({self._prefix_place(other)}) share the container_prefix {prefix}, "
                     "so their containers would share their ssh aliases",
                     hints=(
                         f"Write another container_prefix for one of them in {self.document.location}",
@@ -260,7 +270,7 @@ def choose(config: Config, *, flag: str | None, environ: Mapping[str, str]) -> C
         raise no_configuration(config.document.location)
     if len(candidates) > 1:
         raise ConfigError(
-            f"There are several profiles and none is active: {', '.join(candidates)}",
+            f"There are several profiles and none is active: {', '.join(candidates)}\n(in {config.document.location})",
             hints=("Choose one for good: l8s profile use NAME", "Or for one command: l8s --profile NAME ..."),
         )
     return Choice(candidates[0], "the only profile")
@@ -578,15 +588,21 @@ def _words(error: Exception) -> tuple[str, tuple[str, ...]]:
     return f"it cannot be read ({type(error).__name__})", ()
 
 
+def _cut(key: str) -> str:
+    return names.printable(key[: names.SHOWN_CHARACTERS]) + "..."
+
+
 def _config_error(document: ConfigDocument, problems: list[tuple[_Path, Exception]]) -> Never:
     def line(problem: tuple[_Path, Exception]) -> int:
         return document.lines.get(problem[0], 0)
 
     lines: list[str] = []
-    for path, error in sorted(problems, key=line):
+    for path, error in sorted(problems, key=line)[:MAX_PROBLEMS]:
         message, hints = _words(error)
-        key = names.printable(".".join(path))
+        key = ".".join(names.printable(part) if len(part) <= names.SHOWN_CHARACTERS else _cut(part) for part in path)
         lines += [f"{document.where(path)}: {key}: {message}", *(f"    {hint}" for hint in hints)]
-    if len(problems) > 1:
+    if len(problems) > MAX_PROBLEMS:
+        lines.insert(0, f"The config has {len(problems)} problems. The first {MAX_PROBLEMS}:")
+    elif len(problems) > 1:
         lines.insert(0, f"The config has {len(problems)} problems.")
     raise ConfigError("\n".join(lines), hints=(f"Correct it in {document.location}",))

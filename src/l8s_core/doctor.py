@@ -163,7 +163,7 @@ class _Laptop:
 
     def ssh_config(self) -> Iterator[Finding]:
         """That ssh reads l8s's entries."""
-        writer = self.session.plugins.ssh_config_writer(self.profile.ssh_config_writer).factory()
+        writer = self.session.ssh_config_writer(self.profile)
         blocks = writer.blocks()
         changes = writer.plan(add=blocks).files
         if not blocks:

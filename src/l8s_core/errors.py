@@ -247,7 +247,7 @@ class LocalFileError(SSHConfigError):
 
 
 class FileBusy(LocalFileError):
-    """Another l8s process holds the lock of one of l8s's files."""
+    """Another l8s process holds the lock of a file, or another program writes it all the time."""
 
 
 class PluginError(L8sError):

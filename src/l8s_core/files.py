@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from l8s_core.errors import FileBusy, LocalFileError
+
+UPDATE_ATTEMPTS = 20
+"""How often `update` begins anew because of another program; each takes as long as the disk needs for one write."""
+
+LATE_WRITERS = 2.0
+"""Seconds that `update` waits for programs that have the old file open for writing."""
 
 
 def state_dir() -> Path:
@@ -99,9 +108,48 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         LocalFileError: no such directory, no permission, no space, another user's file, no regular file.
     """
     try:
-        _replace(Path(os.path.realpath(path)), data, mode)
+        target = Path(os.path.realpath(path))
+        with _beside(target, data, mode) as temporary:
+            temporary.replace(target)
+        _sync_directory(target.parent)
     except OSError as error:
         raise _failed("cannot write", path, error) from error
+
+
+def update(path: Path, change: Callable[[bytes | None], bytes | None], *, limit: int, mode: int = 0o600) -> None:
+    """Make a file's content what ``change`` makes of it; when that is the same (or None), the file is not touched.
+
+    `locked` keeps other l8s processes away, and nobody else: an editor, a script, ``ssh-keygen -R`` know nothing of
+    it. When the file is no longer what ``change`` was given, nothing is written and it is asked again; what a program
+    appends that had it open at the moment of the exchange is appended to the new file. (Left is one that keeps it
+    open for longer than `LATE_WRITERS`, or on a system without leases at all; and one that replaces the file in the
+    microseconds between the last look and the exchange.)
+
+    Otherwise as `write_atomic`.
+
+    Raises:
+        LocalFileError: as `read_limited` and `write_atomic`, or it would have more than ``limit`` bytes.
+        FileBusy: another program changed it each of `UPDATE_ATTEMPTS` times.
+    """
+    for _ in range(UPDATE_ATTEMPTS):
+        before = read_limited(path, limit)
+        after = change(before)
+        if after is None or after == before:
+            return
+        if len(after) > limit:
+            raise LocalFileError(
+                f"cannot write {display(path)}: it would be larger than {limit // 1024} KiB",
+                hints=(f"Remove from it what is not needed: ls -l {display(path)}",),
+            )
+        try:
+            if _exchanged(Path(os.path.realpath(path)), before, after, mode):
+                return
+        except OSError as error:
+            raise _failed("cannot write", path, error) from error
+    raise FileBusy(
+        f"{display(path)} is in use: another program writes it all the time",
+        hints=(f"See which: fuser -v {display(path)}", "When it has ended, run the same command again"),
+    )
 
 
 @contextlib.contextmanager
@@ -152,8 +200,58 @@ def remove(path: Path) -> None:
         raise _failed("cannot remove", path, error) from error
 
 
-def _replace(target: Path, data: bytes, mode: int) -> None:
-    """Write ``data`` beside ``target`` and rename it there; raises `OSError`."""
+def _exchanged(target: Path, before: bytes | None, after: bytes, mode: int) -> bool:
+    """Replace ``before`` by ``after``; False when the file is not ``before`` any more. Raises `OSError`."""
+    with _beside(target, after, mode) as temporary, contextlib.ExitStack() as stack:
+        old: int | None = None
+        with contextlib.suppress(FileNotFoundError):
+            old = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            stack.callback(os.close, old)
+        if (None if old is None else _all_of(old)) != before:
+            return False
+        temporary.replace(target)
+        _sync_directory(target.parent)
+        if old is not None and before is not None:
+            _wait_for_writers(old)
+            late = _all_of(old)
+            if len(late) > len(before) and late.startswith(before):
+                with target.open("ab", buffering=0) as file:
+                    file.write(late[len(before) :])
+    return True
+
+
+def _wait_for_writers(descriptor: int) -> None:
+    """Wait until nobody has a replaced file open for writing, where the system can tell.
+
+    A read lease is refused while somebody has (fcntl(2), F_SETLEASE). Nobody can open a file without a name any
+    more, and so nothing ever breaks the lease, which would send us a signal.
+    """
+    deadline = time.monotonic() + LATE_WRITERS
+    while sys.platform == "linux" and os.fstat(descriptor).st_nlink == 0:
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            if error.errno != errno.EAGAIN or time.monotonic() > deadline:
+                return
+            time.sleep(0.005)
+        else:
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+            return
+
+
+def _all_of(descriptor: int) -> bytes:
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return file.read()
+
+
+@contextlib.contextmanager
+def _beside(target: Path, data: bytes, mode: int) -> Iterator[Path]:
+    """``data`` in a file beside ``target``, on the disk, with its mode and owner; gone again unless it is renamed.
+
+    Raises:
+        OSError: it cannot be written, or ``target`` must not be replaced.
+    """
     owner: tuple[int, int] | None = None
     try:
         found = target.lstat()
@@ -182,11 +280,9 @@ def _replace(target: Path, data: bytes, mode: int) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        temporary.replace(target)
-    except BaseException:
+        yield temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(target.parent)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -201,7 +297,9 @@ def _sync_directory(directory: Path) -> None:
 
 def _failed(what: str, path: Path, error: OSError) -> LocalFileError:
     reason = error.strerror or str(error)
-    return LocalFileError(f"{what} {display(path)}: {reason}", hints=(_next_step(path, error),))
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    place = display(path) if target == path else f"{display(path)}, which leads to {display(target)}"
+    return LocalFileError(f"{what} {place}: {reason}", hints=(_next_step(target, error),))
 
 
 def _next_step(path: Path, error: OSError) -> str:

@@ -135,20 +135,25 @@ class KnownHosts:
         self._change(_checked_name(name), ())
 
     def _change(self, name: str, keys: tuple[PublicKey, ...]) -> None:
-        files.private_dir(self.path.parent)
-        with files.locked(self.path):
-            lines = self._lines()
+        def changed(data: bytes | None) -> bytes | None:
+            lines = self._parsed(data or b"")
             kept = [left for line in lines if (left := line.without(name)) is not None]
             old = [line.key for line in lines if line.names == (name,)]
             if old == list(keys) and all(name not in line.names or len(line.names) == 1 for line in lines):
-                return
+                return None
             added = [_Line(f"{name} {key.line}\n".encode("ascii")) for key in keys]
             if added and kept and not kept[-1].raw.endswith(b"\n"):
                 kept[-1] = _Line(kept[-1].raw + b"\n")
-            files.write_atomic(self.path, b"".join(line.raw for line in kept + added))
+            return b"".join(line.raw for line in kept + added)
+
+        files.private_dir(self.path.parent)
+        with files.locked(self.path):
+            files.update(self.path, changed, limit=SIZE_LIMIT)
 
     def _lines(self) -> list[_Line]:
-        data = files.read_limited(self.path, SIZE_LIMIT) or b""
+        return self._parsed(files.read_limited(self.path, SIZE_LIMIT) or b"")
+
+    def _parsed(self, data: bytes) -> list[_Line]:
         # Only \n ends a line: bytes.splitlines would also cut at \r and others, and ssh does not.
         rows = data.split(b"\n")
         raws = [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])

@@ -51,6 +51,9 @@ _MEMORY = re.compile(r"([0-9]{1,16})(\.[0-9]{1,6})?([kmgt]?)(?:i?b)?", re.IGNORE
 _CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,3})?")
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,63})?")
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,8}")
+_SECONDS = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,3})?")
 _USERINFO = re.compile(r"(?<=//).*@")
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
@@ -159,6 +162,18 @@ def remote_user(value: object) -> str:
     )
 
 
+def container_account(value: object) -> str:
+    """Who a command in a container runs as: a user or its number, perhaps with a group (podman-exec(1), ``--user``)."""
+    return _matching(
+        "user",
+        value,
+        129,
+        _ACCOUNT,
+        "it must be a user or a number, and perhaps : and a group, of letters, digits, . _ and -",
+        "Write it like root or 1000:1000",
+    )
+
+
 def server_group(value: object) -> str:
     """A group of the server's users, by the rule of groupadd(8) for portable names."""
     return _matching(
@@ -237,6 +252,14 @@ def _integer(what: str, value: object, low: int, high: int, hint: str) -> int:
     return value
 
 
+def written_number(text: str) -> int | str:
+    """The whole number that ``text`` spells as everybody writes it; else ``text`` itself, for a check to refuse.
+
+    Python's ``int()`` would read ``\u0662\u0662``, ``2_2`` and ``+22`` as well.
+    """
+    return int(text) if _DIGITS.fullmatch(text) else text
+
+
 def port(value: object) -> int:
     """A TCP port."""
     return _integer("port", value, 1, 65535, "Write 22")
@@ -276,6 +299,15 @@ def local_path(value: object) -> str:
         _refuse(what, value, "it must not start with -", "Write ./ in front of it")
     if text.startswith("~") and not (text == "~" or text.startswith("~/")):
         _refuse(what, value, "only one's own home can be written with ~", "Write ~/... or the whole path")
+    return text
+
+
+def container_directory(value: object) -> str:
+    """The absolute path of a directory in a container."""
+    what, hint = "directory", "Write the whole path: /workspace/project"
+    text = _text(what, value, 4096, hint)
+    if not text.startswith("/"):
+        _refuse(what, value, "it must start with /", hint)
     return text
 
 
@@ -385,9 +417,24 @@ def repository(value: object) -> Repository:
     happens in the container), remote helpers (``ext::`` runs commands, gitremote-helpers(7)) and ``git://``
     (nothing proves who answers).
     """
+    try:
+        return _repository(value)
+    except InvalidValue as error:
+        if error.message.startswith("repository "):
+            raise
+        # its host, port or user; a person looks for the whole of it
+        raise InvalidValue(f"repository {shown(_hidden(value))}: {error.message}", hints=error.hints) from error
+
+
+def _hidden(value: object) -> object:
+    """A URL as it may be shown."""
+    return _USERINFO.sub("***@", value) if isinstance(value, str) else value
+
+
+def _repository(value: object) -> Repository:
     what = "repository"
     examples = ("Write https://git.example.com/app.git or git@git.example.com:app.git",)
-    hidden = _USERINFO.sub("***@", value) if isinstance(value, str) else value
+    hidden = _hidden(value)
     if isinstance(value, str) and (not value.isprintable() or " " in value):
         _refuse(what, hidden, "it has white space or a control character in it", *examples)
     _text(what, hidden, 2048, *examples)
@@ -473,6 +520,8 @@ def _scp_like(text: str, examples: tuple[str, ...]) -> Repository:
     authority, colon, path = text.partition(":")
     if not colon or "/" in authority:
         _refuse("repository", text, "a path on this laptop cannot be cloned on the server", *examples)
+    if "\\" in text:
+        _refuse("repository", text, r"\ has no place in it", *examples)
     if "[" in authority:
         _refuse("repository", text, "an IPv6 address needs the long form", "Write ssh://git@[2001:db8::1]/app.git")
     user, at, address = authority.rpartition("@")
@@ -561,6 +610,15 @@ def pids(value: object) -> int:
     return _integer("pids", value, 16, MAX_PIDS, "Write 512")
 
 
+def seconds(value: object) -> float:
+    """A time in seconds, longer than none, as text: ``60`` or ``1.5``; not ``nan``, ``inf`` or ``1e9``."""
+    what, rule, hint = "time", "it must be a number of seconds, more than 0", "Write it like 60 or 1.5"
+    text = _matching(what, value, 11, _SECONDS, rule, hint)
+    if float(text) == 0:
+        _refuse(what, value, rule, hint)
+    return float(text)
+
+
 # Keys and environment
 
 
@@ -598,7 +656,34 @@ def environment_name(value: object) -> str:
     )
 
 
+def environment_argument(value: object) -> tuple[str, str]:
+    """``KEY=VALUE`` from a command line, apart. The value may be anything that a process can be given."""
+    if not isinstance(value, str):
+        _refuse("environment variable", value, "it must be text")
+    key, equals, rest = value.partition("=")
+    if not equals:
+        _refuse("environment variable", value, "it must be KEY=VALUE", "Write DEBUG=1")
+    name = environment_name(key)
+    try:
+        return name, argument(rest)
+    except InvalidValue as error:
+        raise InvalidValue(f"environment variable {name}: {error.message}", hints=error.hints) from error
+
+
 # Terminals and shells
+
+
+def argument(value: object) -> str:
+    """A word for a process: whatever it is, the process gets exactly that."""
+    if not isinstance(value, str):
+        _refuse("argument", value, "it must be text")
+    if "\0" in value:
+        _refuse("argument", value, "no argument can have a NUL in it")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        _refuse("argument", value, "it cannot be written in UTF-8")
+    return value
 
 
 def _escaped(character: str) -> str:
@@ -630,13 +715,7 @@ def shell_word(text: str) -> str:
     Raises:
         InvalidValue: no process argument can hold it (NUL), or it cannot be written in UTF-8.
     """
-    if "\0" in text:
-        _refuse("argument", text, "no argument can have a NUL in it")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        _refuse("argument", text, "it cannot be written in UTF-8")
-    return shlex.quote(text)
+    return shlex.quote(argument(text))
 
 
 def shell_words(argv: Iterable[str]) -> str:

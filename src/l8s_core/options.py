@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from l8s_core import names
 from l8s_core.errors import ConfigError
 from l8s_core.model import Profile
 
@@ -29,9 +30,9 @@ def structured_options(profile: Profile, options_type: type[T]) -> T:
         return _converter().structure(dict(profile.options), options_type)
     except BaseValidationError as error:
         problems = "\n".join(f"  {text}" for text in transform_error(error, path="options"))
-        where = profile.sources.get("options", f"profile {profile.name}")
         raise ConfigError(
-            f"The backend {profile.backend} does not take the options of profile {profile.name} ({where}):\n{problems}",
+            f"The backend {profile.backend} does not take the options of profile {profile.name}{_where(profile)}:\n"
+            f"{problems}",
             hints=("See what is set: l8s profile show", "See which plugin has the backend: l8s plugins"),
         ) from error
 
@@ -46,10 +47,16 @@ def check_options(profile: Profile, options_type: type | None) -> None:
         structured_options(profile, options_type)
     elif profile.options:
         raise ConfigError(
-            f"The backend {profile.backend} takes no options, but profile {profile.name} has: "
-            f"{', '.join(sorted(profile.options))}.",
+            f"The backend {profile.backend} takes no options, but profile {profile.name}{_where(profile)} has: "
+            f"{', '.join(map(names.printable, sorted(profile.options)))}.",
             hints=("Remove them from the profile: l8s profile show",),
         )
+
+
+def _where(profile: Profile) -> str:
+    """Where the options were written, in parentheses; "" when nobody says."""
+    source = profile.sources.get("options", "default")
+    return "" if source == "default" else f" ({source})"
 
 
 def _converter() -> Converter:

@@ -23,7 +23,7 @@ from typing import Literal, TypeVar, get_args, get_origin, get_type_hints
 import pluggy
 from attrs import define, evolve, field, frozen
 
-from l8s_core import hookspecs
+from l8s_core import hookspecs, names
 from l8s_core.errors import OperationVetoed, PluginError
 from l8s_core.hookspecs import PROJECT_NAME
 from l8s_core.model import Operation, Outcome, Profile
@@ -207,21 +207,21 @@ class PluginHost:
         """The ssh-config writers by name, without names that two plugins claim."""
         return self._unambiguous("l8s_ssh_config_writers", SSHConfigWriterProvider)
 
-    def backend(self, name: str) -> BackendProvider:
-        """The backend of that name.
+    def backend(self, name: str, *, place: str = "") -> BackendProvider:
+        """The backend of that name; ``place`` is where the name was written, for the message.
 
         Raises:
             PluginError: no plugin has it, or two have; the message lists the choices or names both.
         """
-        return self._chosen("l8s_remote_backends", BackendProvider, name)
+        return self._chosen("l8s_remote_backends", BackendProvider, name, place)
 
-    def config_store(self, name: str) -> ConfigStoreProvider:
+    def config_store(self, name: str, *, place: str = "") -> ConfigStoreProvider:
         """The config store of that name; raises as `backend` does."""
-        return self._chosen("l8s_config_stores", ConfigStoreProvider, name)
+        return self._chosen("l8s_config_stores", ConfigStoreProvider, name, place)
 
-    def ssh_config_writer(self, name: str) -> SSHConfigWriterProvider:
+    def ssh_config_writer(self, name: str, *, place: str = "") -> SSHConfigWriterProvider:
         """The ssh-config writer of that name; raises as `backend` does."""
-        return self._chosen("l8s_ssh_config_writers", SSHConfigWriterProvider, name)
+        return self._chosen("l8s_ssh_config_writers", SSHConfigWriterProvider, name, place)
 
     # Around an operation
 
@@ -437,16 +437,17 @@ class PluginHost:
     def _unambiguous(self, hook: str, kind: type[_Provider]) -> Mapping[str, _Provider]:
         return {name: claims[0][1] for name, claims in self._by_name(hook, kind).items() if len(claims) == 1}
 
-    def _chosen(self, hook: str, kind: type[_Provider], name: str) -> _Provider:
+    def _chosen(self, hook: str, kind: type[_Provider], name: str, place: str) -> _Provider:
         by_name = self._by_name(hook, kind)
         noun = _noun(kind)
+        named = f"\n({place} names it)" if place else ""
         claims = by_name.get(name, [])
         if len(claims) == 1:
             return claims[0][1]
         if claims:
             plugins = [plugin for plugin, _ in claims]
             raise PluginError(
-                f"More than one plugin has a {noun} named {name!r}: {', '.join(plugins)}.",
+                f"More than one plugin has a {noun} named {name!r}: {', '.join(plugins)}.{named}",
                 hints=[f"Block all but one of them, for example: {BLOCK_VARIABLE}={','.join(plugins[1:])}"],
             )
         choices = ", ".join(sorted(by_name)) or "none"
@@ -456,7 +457,7 @@ class PluginHost:
             if entry.info.state != "loaded"
         ]
         raise PluginError(
-            f"There is no {noun} named {name!r}{_did_you_mean(name, by_name)}\nChoices: {choices}",
+            f"There is no {noun} named {names.shown(name)}{_did_you_mean(name, by_name)}\nChoices: {choices}{named}",
             hints=[*missing, "See what is installed: l8s plugins"],
         )
 

@@ -217,6 +217,8 @@ class _Creation:
                 self._clear(interrupted)
             return None
         if interrupted is None or info.labels.get(LABEL_OPERATION) != interrupted:
+            if interrupted is not None and self._superseded(info, interrupted):
+                self.journal.end()  # or sync and doctor would speak of a create that nothing can finish
             raise self._exists(info)
         if any(block.alias == wish.alias for block in context.writer.blocks()):
             if info.labels.get(LABEL_REPOSITORY, "") != (wish.repository.url if wish.repository else ""):
@@ -234,6 +236,18 @@ class _Creation:
             return self.context.backend.inspect(self.wish.alias)
         except ContainerNotFound:
             return None
+
+    def _superseded(self, info: ContainerInfo, interrupted: str) -> bool:
+        """Whether nothing is left of a create that was cut off, now that another's container has the name.
+
+        One of l8s's had to reserve the name first: what the other create made is in it, or gone.
+        """
+        return is_ours(info.labels, self.context.profile) or not self._leftovers(interrupted)
+
+    def _leftovers(self, operation: str) -> list[str]:
+        """The volumes that an operation made for this container."""
+        found = self.context.backend.volumes({LABEL_OPERATION: operation, LABEL_NAME: self.wish.name})
+        return [volume.name for volume in found if volume.name in volume_names(self.wish.alias).values()]
 
     def _exists(self, info: ContainerInfo) -> ContainerExists:
         if not is_ours(info.labels, self.context.profile):
@@ -510,7 +524,7 @@ class _Creation:
 
     def _clear(self, operation: str, *, wait: bool = False) -> None:
         """Remove what carries the operation's id from the server. With ``wait``, something may still appear."""
-        backend, wish = self.context.backend, self.wish
+        backend = self.context.backend
         deadline = time.monotonic() + (LATE_ANSWER if wait else 0)
         while True:
             info = self._find()
@@ -520,9 +534,8 @@ class _Creation:
             if info is not None or time.monotonic() >= deadline:
                 break
             time.sleep(0.2)
-        for volume in backend.volumes({LABEL_OPERATION: operation, LABEL_NAME: wish.name}):
-            if volume.name in volume_names(wish.alias).values():
-                backend.remove_volume(volume.name)
+        for volume in self._leftovers(operation):
+            backend.remove_volume(volume)
 
 
 @contextmanager

@@ -25,13 +25,13 @@ def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Remova
     """
     journal = Journal.of(context.endpoint, context.profile.alias(names.container_name(name)))
     with journal.held():
-        removal = _remove(context, name, journal.alias, keep_volumes=keep_volumes)
+        removal = _remove(context, name, journal, keep_volumes=keep_volumes)
         journal.end()
         return removal
 
 
-def _remove(context: Context, name: str, alias: str, *, keep_volumes: bool) -> Removal:
-    profile, backend, steps = context.profile, context.backend, context.steps
+def _remove(context: Context, name: str, journal: Journal, *, keep_volumes: bool) -> Removal:
+    profile, backend, steps, alias = context.profile, context.backend, context.steps, journal.alias
     with steps.step("check"):
         try:
             info: ContainerInfo | None = backend.inspect(alias)
@@ -44,6 +44,7 @@ def _remove(context: Context, name: str, alias: str, *, keep_volumes: bool) -> R
         entry = any(block.alias == alias for block in context.writer.blocks())
         kept = {wanted["home"], wanted["workspace"]} & found if keep_volumes else set()
         if info is None and not entry and not found - kept:
+            journal.end()  # of a create that was cut off before it made anything
             raise ContainerNotFound(
                 f"There is no container {name} (profile {profile.name}).",
                 hints=("See what there is: l8s list",),

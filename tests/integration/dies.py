@@ -1,4 +1,8 @@
-"""Create or remove a container and send this very process a signal at a step: dies.py ACTION NAME SIGNAL STEP STATE."""
+"""Run a command and send this very process a signal at a step: dies.py VERB NAME SIGNAL STEP STATE [keep].
+
+VERB is create, remove (with "keep" the volumes stay), sync, start, stop or restart. The last three have no steps, and
+count as one step of their own name.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,26 @@ import sys
 import l8s_core as l8s
 
 
-def main(action: str, name: str, number: int, wanted: str, state: str) -> int:
-    def watch(step: l8s.Step) -> None:
-        if (step.name, step.state) == (wanted, state):
+def main(verb: str, name: str, number: int, wanted: str, state: str, *, keep: bool) -> int:
+    def reached(step: str, now: str) -> None:
+        if (step, now) == (wanted, state):
             os.kill(os.getpid(), number)
+
+    def watch(step: l8s.Step) -> None:
+        reached(step.name, step.state)
 
     try:
         with l8s.connect() as client:
-            if action == "create":
+            if verb == "create":
                 client.create(l8s.ContainerSpec(name=name), on_step=watch)
+            elif verb == "remove":
+                client.remove(name, keep_volumes=keep, on_step=watch)
+            elif verb == "sync":
+                client.sync(on_step=watch)
             else:
-                client.remove(name, on_step=watch)
+                reached(verb, "started")
+                {"start": client.start, "stop": client.stop, "restart": client.restart}[verb](name)
+                reached(verb, "done")
     except l8s.L8sError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -29,4 +42,5 @@ def main(action: str, name: str, number: int, wanted: str, state: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]))
+    verb, name, number, step, state, *rest = sys.argv[1:]
+    sys.exit(main(verb, name, int(number), step, state, keep=bool(rest)))

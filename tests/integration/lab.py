@@ -518,6 +518,16 @@ class Laptop:
         path.write_text(text)
 
 
+@contextmanager
+def mounted(path: Path, *options: str) -> Iterator[None]:
+    """Something mounted at ``path``; ``options`` are those of mount(8), what to mount included."""
+    complete(["mount", *options, path], check=True, timeout=10)
+    try:
+        yield
+    finally:
+        complete(["umount", "-l", path], check=True, timeout=10)
+
+
 def path_without_podman(directory: Path) -> str:
     """A PATH without ``podman``: this one, or when it has one, links in ``directory`` to all the rest."""
     folders = [Path(folder) for folder in os.environ["PATH"].split(os.pathsep) if folder]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,8 +14,13 @@ from l8s_podman.exec_stream import CHUNK, HEADER, STREAMS, frames
 from l8s_podman.streams import BrokenOff, LinkLost
 
 Frame = tuple[int, bytes]
-FRAMES = st.lists(st.tuples(st.sampled_from(sorted(STREAMS)), st.binary(max_size=300)), max_size=20)
-SIZES = st.lists(st.integers(min_value=1, max_value=50), min_size=1, max_size=20)
+DATA = st.just(b"") | st.binary(max_size=12) | st.binary(max_size=300)
+FRAMES = st.lists(st.tuples(st.sampled_from(sorted(STREAMS)), DATA), max_size=20)
+SIZES = st.lists(st.integers(1, 9) | st.integers(1, 400), min_size=1, max_size=20)
+"""Less than a header, and more than a frame."""
+
+SAMPLE: list[Frame] = [(1, b""), (1, b"ab"), (2, b""), (2, b"\x01\0\0\0"), (1, b"c"), (2, b"")]
+"""With frames of nothing, and with data that looks like a header."""
 
 
 class Pieces(io.RawIOBase):
@@ -47,26 +52,79 @@ def by_stream(parts: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
     return {name: b"".join(data for stream, data in parts if stream == name) for name in STREAMS.values()}
 
 
+def reference(data: bytes) -> tuple[list[tuple[str, bytes]], bool]:
+    """The frames of ``data`` as they are when all of it is there at once, and whether it ends where a frame does."""
+    found = []
+    while len(data) >= 8 and data[0] in STREAMS:
+        length = int.from_bytes(data[4:8], "big")
+        found.append((STREAMS[data[0]], data[8 : 8 + length]))
+        if len(data) < 8 + length:
+            return found, False
+        data = data[8 + length :]
+    return found, not data
+
+
+def check(data: bytes, sizes: Sequence[int]) -> None:
+    """What is read from ``data``, in pieces of these sizes, is what is in it; and an error where it ends too early."""
+    wanted, whole = reference(data)
+    seen: list[tuple[str, bytes]] = []
+    lost = False
+    try:
+        for item in frames(io.BufferedReader(Pieces(data, sizes))):
+            seen.append(item)
+    except (BrokenOff, LinkLost):
+        lost = True
+    assert lost != whole
+    assert all(piece for _, piece in seen), "a piece of nothing would look like the end"
+    assert joined(seen) == joined(wanted)
+
+
+def joined(parts: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """Without the borders between pieces of one stream, and without pieces of nothing."""
+    found: list[tuple[str, bytes]] = []
+    for stream, data in parts:
+        if data and found and found[-1][0] == stream:
+            found[-1] = (stream, found[-1][1] + data)
+        elif data:
+            found.append((stream, data))
+    return found
+
+
+def test_every_way_to_split_a_short_output() -> None:
+    data = wire([(1, b"a"), (2, b"")])
+    assert len(data) == 17
+    for borders in range(2 ** (len(data) - 1)):
+        # bit n: whether there is a border after byte n
+        cuts = [0, *(n + 1 for n in range(len(data) - 1) if borders >> n & 1), len(data)]
+        sizes = [end - start for start, end in pairwise(cuts)]
+        assert read(data, sizes) == [("stdout", b"a")]
+
+
+def test_every_two_borders_and_every_end_of_a_longer_output() -> None:
+    data = wire(SAMPLE)
+    for end in range(len(data) + 1):
+        for size in (1, 2, 7, 8, 9, 4096):
+            check(data[:end], [size])
+    for first in range(1, len(data)):
+        for second in range(1, len(data) - first + 1):
+            check(data, [first, second, 4096])
+
+
+def test_no_other_kind_of_frame_is_output() -> None:
+    for kind in set(range(256)) - set(STREAMS):
+        for data in (b"", b"x"):
+            with pytest.raises(LinkLost, match=f"kind {kind}$"):
+                read(HEADER.pack(kind, len(data)) + data)
+
+
 def test_the_header_is_the_protocols() -> None:
     assert HEADER.pack(2, 0x01020304) == b"\x02\0\0\0\x01\x02\x03\x04"
     assert STREAMS == {1: "stdout", 2: "stderr"}
 
 
 @given(FRAMES, SIZES)
-def test_any_pieces_give_the_same_bytes(parts: list[Frame], sizes: list[int]) -> None:
-    assert by_stream(read(wire(parts), sizes)) == by_stream([(STREAMS[kind], data) for kind, data in parts])
-
-
-@given(FRAMES, SIZES)
-def test_the_order_of_the_streams_is_kept(parts: list[Frame], sizes: list[int]) -> None:
-    def turns(sequence: Sequence[tuple[str, bytes]]) -> list[str]:
-        found: list[str] = []
-        for stream, data in sequence:
-            if data and found[-1:] != [stream]:
-                found.append(stream)
-        return found
-
-    assert turns(read(wire(parts), sizes)) == turns([(STREAMS[kind], data) for kind, data in parts])
+def test_any_pieces_give_the_same_bytes_in_the_same_order(parts: list[Frame], sizes: list[int]) -> None:
+    assert joined(read(wire(parts), sizes)) == joined([(STREAMS[kind], data) for kind, data in parts])
 
 
 @given(FRAMES.filter(bool), SIZES, st.data())
@@ -95,10 +153,15 @@ def test_an_unknown_kind_is_refused_after_what_came_before(parts: list[Frame], k
     assert by_stream(seen) == by_stream([(STREAMS[number], piece) for number, piece in parts])
 
 
-@given(st.binary(max_size=200))
-def test_garbage_ends(data: bytes) -> None:
-    with suppress(BrokenOff, LinkLost):
-        assert sum(len(piece) for _, piece in read(data)) <= len(data)
+@given(
+    st.lists(
+        st.builds(lambda kind, length: HEADER.pack(kind, length), st.integers(0, 3), st.integers(0, 30))
+        | st.binary(max_size=30)
+    ).map(b"".join),
+    SIZES,
+)
+def test_any_bytes_are_read_as_the_protocol_says(data: bytes, sizes: list[int]) -> None:
+    check(data, sizes)
 
 
 def test_a_huge_frame_comes_in_small_pieces() -> None:

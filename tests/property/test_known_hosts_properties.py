@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from l8s_core.errors import InvalidValue, LocalFileError
@@ -49,7 +49,6 @@ def _store(directory: str, content: bytes) -> KnownHosts:
     return KnownHosts(path)
 
 
-@settings(max_examples=60)
 @given(FILE, NAME, st.lists(KEY, min_size=1, max_size=3, unique=True))
 def test_pin_then_forget_touches_one_name_only(content: bytes, name: str, keys: list[PublicKey]) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -67,7 +66,20 @@ def test_pin_then_forget_touches_one_name_only(content: bytes, name: str, keys: 
         assert [line for line in store.path.read_bytes().split(b"\n") if line.startswith(b"#")] == comments
 
 
-@settings(max_examples=60)
+@given(FILE, st.lists(KEY, min_size=1, max_size=3, unique=True))
+def test_to_pin_a_new_name_and_forget_it_is_the_identity(content: bytes, keys: list[PublicKey]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        store = _store(directory, content)
+        store.pin("new.l8s", keys)
+        whole = content if content.endswith(b"\n") or not content else content + b"\n"
+        once = whole + b"".join(f"new.l8s {key.line}\n".encode() for key in keys)
+        assert store.path.read_bytes() == once
+        store.pin("new.l8s", keys)
+        assert store.path.read_bytes() == once
+        store.forget("new.l8s")
+        assert store.path.read_bytes() == whole
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused_with_their_line(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as directory:

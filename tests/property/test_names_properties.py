@@ -7,7 +7,7 @@ import subprocess
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from l8s_core import names
@@ -44,13 +44,56 @@ texts = st.one_of(
     strategies.branches(),
     strategies.container_names(),
 )
-quick = settings(max_examples=100, deadline=None)
+LIKELY = {
+    names.container_name: strategies.container_names(),
+    names.profile_name: strategies.profile_names(),
+    names.prefix: strategies.profile_names(),
+    names.plugin_name: strategies.container_names(),
+    names.container_user: strategies.container_users(),
+    names.remote_user: strategies.remote_users(),
+    names.server_group: strategies.container_users(),
+    names.host: strategies.hosts(),
+    names.socket_path: st.from_regex(r"(/[a-zA-Z0-9._-]{1,12}){1,4}", fullmatch=True),
+    names.label_key: st.from_regex(r"[a-z0-9]([a-zA-Z0-9._/-]{0,30}[a-zA-Z0-9])?", fullmatch=True),
+    names.image: strategies.images(),
+    names.branch: strategies.branches(),
+    names.remote_name: strategies.container_names(),
+    names.fingerprint: st.from_regex(r"SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]", fullmatch=True),
+    names.host_key_alias: strategies.container_names().map("{}.l8s".format),
+    names.environment_name: st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True),
+}
+"""What each check mostly accepts: of random text it would accept next to nothing, and the test would show nothing."""
+
+any_example = settings(phases=[Phase.generate])
+some = settings(max_examples=settings().max_examples // 3)
+"""For tests that start a process, and for those that run once for each of many functions."""
+
+
+def test_there_are_likely_words_for_every_check():
+    assert set(LIKELY) == set(WORDS)
+
+
+def accepts(check, text):
+    try:
+        return check(text) == text
+    except InvalidValue:
+        return False
 
 
 @pytest.mark.parametrize("check", WORDS, ids=lambda check: check.__name__)
-@settings(max_examples=60, deadline=None)
-@given(text=texts)
-def test_an_accepted_word_is_safe_anywhere(check, text):
+def test_likely_words_are_accepted_and_random_ones_refused(check):
+    """Both ways through the next test are gone."""
+    find(LIKELY[check], lambda text: accepts(check, text), settings=any_example)
+    find(texts, lambda text: not accepts(check, text), settings=any_example)
+
+
+@pytest.mark.parametrize("check", WORDS, ids=lambda check: check.__name__)
+@some
+@given(data=st.data())
+def test_an_accepted_word_is_safe_anywhere(check, data):
+    word = LIKELY[check]
+    spoilt = st.builds(lambda text, at, more: text[:at] + more + text[at:], word, st.integers(0, 40), alphabet)
+    text = data.draw(word | spoilt | texts)
     try:
         result = check(text)
     except InvalidValue as error:
@@ -64,7 +107,6 @@ def test_an_accepted_word_is_safe_anywhere(check, text):
         assert not set(result) & set("'\"$`;&|<>()\\*?!#,")
 
 
-@quick
 @given(texts)
 def test_an_accepted_path_or_value_has_no_control_character(text):
     for check in (names.local_path, names.label_value):
@@ -90,7 +132,7 @@ anything = st.one_of(
 @pytest.mark.parametrize(
     "check", [*WORDS, *NUMBERS, names.repository, names.labels, names.label_argument], ids=lambda c: c.__name__
 )
-@settings(max_examples=40, deadline=None)
+@some
 @given(value=anything)
 def test_nothing_but_a_refusal_is_raised(check, value):
     try:
@@ -100,7 +142,6 @@ def test_nothing_but_a_refusal_is_raised(check, value):
         assert all(hint.isprintable() for hint in error.hints)
 
 
-@quick
 @given(strategies.repositories() | texts | texts.map("https://{}".format) | texts.map("ssh://{}".format))
 def test_an_accepted_repository_is_safe_for_git(text):
     try:
@@ -120,7 +161,6 @@ def test_an_accepted_repository_is_safe_for_git(text):
         assert part is None or part.isprintable()
 
 
-@quick
 @given(st.text())
 def test_printable_is_printable_and_leaves_printable_text_alone(text):
     result = names.printable(text)
@@ -129,7 +169,7 @@ def test_printable_is_printable_and_leaves_printable_text_alone(text):
     assert names.printable_lines(text).replace("\n", "").replace("\t", "").isprintable()
 
 
-@settings(max_examples=40, deadline=None)
+@some
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20), min_size=1, max_size=6

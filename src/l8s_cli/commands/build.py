@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import Command
+from l8s_cli.parsing import Checked, Command
 from l8s_cli.report import UsageProblem
+from l8s_core import names
 
 
 @click.command(
@@ -29,13 +30,23 @@ from l8s_cli.report import UsageProblem
     metavar="FILE",
     help="Build your own Containerfile.",
 )
-@click.option("--base", metavar="IMAGE", help="Build on this image; without --flavor, only what ssh needs.")
+@click.option(
+    "--base",
+    type=Checked(names.image),
+    metavar="IMAGE",
+    help="Build on this image; without --flavor, only what ssh needs.",
+)
 @click.option(
     "--flavor",
     type=click.Choice(["fedora", "debian"]),
     help="Which of the images that come with l8s [fedora].",
 )
-@click.option("--tag", metavar="IMAGE", help="What to call it, instead of the profile's base_image.")
+@click.option(
+    "--tag",
+    type=Checked(names.image),
+    metavar="IMAGE",
+    help="What to call it, instead of the profile's base_image.",
+)
 @invocation
 def build(run: Invocation, containerfile: Path | None, base: str | None, flavor: str | None, tag: str | None) -> None:
     """Build the image of the containers on the server.

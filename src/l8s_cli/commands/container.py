@@ -12,7 +12,7 @@ import click
 
 from l8s_cli import prompts, tables
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import Command
+from l8s_cli.parsing import Checked, Command, number
 from l8s_cli.report import UsageProblem
 from l8s_core import names
 from l8s_core.errors import ContainerNotFound
@@ -67,6 +67,11 @@ def _with_ssh(client: Client, info: ContainerInfo) -> tuple[dict[str, object], l
     return data, [("SSH Command", by_alias), ("Direct SSH", direct)]
 
 
+def _clonable(text: str) -> str:
+    names.repository(text)
+    return text
+
+
 IMAGE_LABELS = ("io.buildah.",)
 """The beginnings of labels that builders put on every image, and that a container inherits."""
 
@@ -80,14 +85,26 @@ IMAGE_LABELS = ("io.buildah.",)
         ("l8s create myapp --memory 4g --cpus 2 --label team=blue", "with limits and a label"),
     ),
 )
-@click.argument("name")
-@click.argument("git_url", required=False)
-@click.argument("branch", required=False)
-@click.option("--image", metavar="IMAGE", help="Use this image of the server instead of the profile's.")
-@click.option("--label", "labels", multiple=True, metavar="K=V", help="Add a label; may be repeated.")
-@click.option("--memory", metavar="SIZE", help="Memory limit: 512m, 2g.")
-@click.option("--cpus", metavar="N", help="How many cores it may use: 2, 0.5.")
-@click.option("--pids", type=int, metavar="N", help="How many processes it may have.")
+@click.argument("name", type=Checked(names.container_name))
+@click.argument("git_url", required=False, type=Checked(_clonable))
+@click.argument("branch", required=False, type=Checked(names.branch))
+@click.option(
+    "--image",
+    type=Checked(names.image),
+    metavar="IMAGE",
+    help="Use this image of the server instead of the profile's.",
+)
+@click.option(
+    "--label",
+    "labels",
+    type=Checked(names.label_argument),
+    multiple=True,
+    metavar="K=V",
+    help="Add a label; may be repeated.",
+)
+@click.option("--memory", type=Checked(names.memory), metavar="SIZE", help="Memory limit: 512m, 2g.")
+@click.option("--cpus", type=Checked(names.cpus), metavar="N", help="How many cores it may use: 2, 0.5.")
+@click.option("--pids", type=number(names.pids), metavar="N", help="How many processes it may have.")
 @invocation
 def create(
     run: Invocation,
@@ -95,9 +112,9 @@ def create(
     git_url: str | None,
     branch: str | None,
     image: str | None,
-    labels: tuple[str, ...],
-    memory: str | None,
-    cpus: str | None,
+    labels: tuple[tuple[str, str], ...],
+    memory: int | None,
+    cpus: float | None,
     pids: int | None,
 ) -> None:
     """Create a development container on the server.
@@ -107,17 +124,15 @@ def create(
     Whatever fails, nothing is left behind.
     """
     spec = ContainerSpec(
-        name=names.container_name(name),
+        name=name,
         repository=git_url,
-        branch=None if branch is None else names.branch(branch),
-        image=None if image is None else names.image(image),
-        labels=dict(names.label_argument(label) for label in labels),
-        memory=None if memory is None else names.memory(memory),
-        cpus=None if cpus is None else names.cpus(cpus),
-        pids=None if pids is None else names.pids(pids),
+        branch=branch,
+        image=image,
+        labels=dict(labels),
+        memory=memory,
+        cpus=cpus,
+        pids=pids,
     )
-    if git_url is not None:
-        names.repository(git_url)
     steps = run.steps()
 
     def show(_stream: StreamName, data: bytes) -> None:
@@ -180,7 +195,7 @@ def list_(run: Invocation) -> None:
         ("l8s info myapp -o json", "everything that is known, for programs"),
     ),
 )
-@click.argument("name")
+@click.argument("name", type=Checked(names.container_name))
 @invocation
 def info(run: Invocation, name: str) -> None:
     """Show one container and how to reach it.
@@ -188,7 +203,6 @@ def info(run: Invocation, name: str) -> None:
     SSH Command goes through l8s's own ssh entry, which knows the container's host key and reuses connections.
     Direct SSH is for machines that do not have the entry.
     """
-    names.container_name(name)
     with run.connected() as client:
         found = client.get(name).info
         data, ssh_lines = _with_ssh(client, found)
@@ -223,8 +237,6 @@ def info(run: Invocation, name: str) -> None:
 
 def _for_each(run: Invocation, targets: tuple[str, ...], act: Callable[[Client, str], Any], done: str) -> None:
     """Do one thing to several containers, in order; the first failure stops, and what was done stays."""
-    for name in targets:
-        names.container_name(name)
     changed = []
     with run.connected() as client:
         for name in targets:
@@ -235,7 +247,7 @@ def _for_each(run: Invocation, targets: tuple[str, ...], act: Callable[[Client, 
 
 
 @click.command("start", cls=Command, examples=(("l8s start myapp", "start it"),))
-@click.argument("names_", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names_", type=Checked(names.container_name), metavar="NAME...", nargs=-1, required=True)
 @invocation
 def start(run: Invocation, names_: tuple[str, ...]) -> None:
     """Start stopped containers.
@@ -246,7 +258,7 @@ def start(run: Invocation, names_: tuple[str, ...]) -> None:
 
 
 @click.command("stop", cls=Command, examples=(("l8s stop myapp other", "stop both"),))
-@click.argument("names_", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names_", type=Checked(names.container_name), metavar="NAME...", nargs=-1, required=True)
 @invocation
 def stop(run: Invocation, names_: tuple[str, ...]) -> None:
     """Stop running containers.
@@ -257,7 +269,7 @@ def stop(run: Invocation, names_: tuple[str, ...]) -> None:
 
 
 @click.command("restart", cls=Command, examples=(("l8s restart myapp", "end what runs in it, and start it"),))
-@click.argument("names_", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names_", type=Checked(names.container_name), metavar="NAME...", nargs=-1, required=True)
 @invocation
 def restart(run: Invocation, names_: tuple[str, ...]) -> None:
     """Stop and start containers.
@@ -276,7 +288,7 @@ def restart(run: Invocation, names_: tuple[str, ...]) -> None:
         ("l8s rm myapp --yes", "in a script"),
     ),
 )
-@click.argument("name")
+@click.argument("name", type=Checked(names.container_name))
 @click.option("--keep-volumes", is_flag=True, help="Keep the home directory and the workspace.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @invocation
@@ -285,7 +297,6 @@ def rm(run: Invocation, name: str, keep_volumes: bool, yes: bool) -> None:
 
     What a create that was killed has left behind is removed too.
     """
-    names.container_name(name)
     if not yes and not prompts.interactive():
         raise UsageProblem(
             f"Removing {name} cannot be undone, and there is no terminal to ask on.",

@@ -15,7 +15,7 @@ from l8s_cli import draft, prompts, tables
 from l8s_cli.commands.connection import described
 from l8s_cli.commands.profile import DEFAULT_USER, checked_settings, settings_table
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import Command, server_options
+from l8s_cli.parsing import Checked, Command, server_options
 from l8s_cli.progress import StepDisplay
 from l8s_cli.trust import Trust
 from l8s_core import names, policy
@@ -56,7 +56,7 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    return names.port(int(text) if text.isascii() and text.isdigit() and len(text) < 9 else text)
+    return names.port(names.written_number(text))
 
 
 QUESTIONS = (
@@ -98,6 +98,7 @@ PORT_DEFAULT = "from ~/.ssh/config, else 22"
 @click.option(
     "--trust-host-key",
     "fingerprints",
+    type=Checked(names.fingerprint),
     multiple=True,
     metavar="SHA256:...",
     help="Trust a server (or jump host) whose key has this fingerprint; may be repeated.",
@@ -126,8 +127,6 @@ def init(
 
     name = run.profile or FLAT_PROFILE
     run.profile_in_use = name
-    for fingerprint in fingerprints:
-        names.fingerprint(fingerprint)
     given = checked_settings(host=host, user=user, port=port, socket=socket, key=key, image=image)
     can_ask = prompts.interactive()
     replace = _may_replace(run, name, yes=yes, can_ask=can_ask)

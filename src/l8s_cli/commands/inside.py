@@ -11,10 +11,10 @@ import sys
 import click
 
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import CommandWithArguments
+from l8s_cli.parsing import Checked, CommandWithArguments
 from l8s_cli.report import UsageProblem
 from l8s_core import names
-from l8s_core.errors import ConfigError, ContainerNotFound
+from l8s_core.errors import ContainerNotFound
 from l8s_core.model import ExecResult, Profile
 
 
@@ -27,14 +27,28 @@ from l8s_core.model import ExecResult, Profile
         ("l8s exec myapp --timeout 60 -- sh -c 'make test 2>&1 | tail'", "a pipeline needs a shell"),
     ),
 )
-@click.argument("name")
-@click.argument("command", metavar="-- CMD...", nargs=-1, type=click.UNPROCESSED)
-@click.option("--user", metavar="USER", help="Run as this user of the container instead of its own.")
-@click.option("--workdir", metavar="DIR", help="Run in this directory of the container.")
-@click.option("--env", "env", multiple=True, metavar="K=V", help="Set a variable; may be repeated.")
+@click.argument("name", type=Checked(names.container_name))
+@click.argument("command", metavar="-- CMD...", nargs=-1, type=Checked(names.argument))
+@click.option(
+    "--user",
+    type=Checked(names.container_account),
+    metavar="USER",
+    help="Run as this user of the container instead of its own.",
+)
+@click.option(
+    "--workdir", type=Checked(names.container_directory), metavar="DIR", help="Run in this directory of the container."
+)
+@click.option(
+    "--env",
+    "env",
+    type=Checked(names.environment_argument),
+    multiple=True,
+    metavar="K=V",
+    help="Set a variable; may be repeated.",
+)
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Checked(names.seconds),
     metavar="SECONDS",
     help="Stop it, on the server too, after this long.",
 )
@@ -45,7 +59,7 @@ def exec_(
     command: tuple[str, ...],
     user: str | None,
     workdir: str | None,
-    env: tuple[str, ...],
+    env: tuple[tuple[str, str], ...],
     timeout: float | None,
 ) -> int:
     """Run a command in a container and return its exit code.
@@ -55,14 +69,12 @@ def exec_(
     """
     # The output is passed on byte for byte, to a terminal as well, as ssh does: it is what the person asked to see
     # of their own command, and a filter would break what is piped. What l8s itself prints is always escaped.
-    names.container_name(name)
     if not command:
         raise UsageProblem(
             "The command is missing.",
             hints=(f"Put it after --: l8s exec {name} -- python3 --version",),
             ctx=click.get_current_context(),
         )
-    environment = dict(_variable(item) for item in env)
     source = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer
     with run.connected() as client:
         result = client.exec(
@@ -70,7 +82,7 @@ def exec_(
             command,
             user=user,
             workdir=workdir,
-            env=environment,
+            env=dict(env),
             stdin=source,
             timeout=timeout,
             on_output=None if run.out.for_programs else run.out.raw,
@@ -78,13 +90,6 @@ def exec_(
     if run.out.for_programs:
         run.out.data("exec", _described(result), "")
     return result.exit_code
-
-
-def _variable(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--env {names.shown(text)} is refused: it must be K=V", hints=("Write --env DEBUG=1",))
-    return names.environment_name(key), value
 
 
 def _described(result: ExecResult) -> dict[str, object]:
@@ -105,7 +110,7 @@ def known_alias(run: Invocation, profile: Profile, name: str) -> str:
         ContainerNotFound: there is no entry.
     """
     alias = profile.alias(names.container_name(name))
-    writer = run.session.plugins.ssh_config_writer(profile.ssh_config_writer).factory()
+    writer = run.session.ssh_config_writer(profile)
     if alias not in {block.alias for block in writer.blocks()}:
         raise ContainerNotFound(
             f"There is no ssh entry for {name} ({alias}) on this machine.",
@@ -124,8 +129,8 @@ def known_alias(run: Invocation, profile: Profile, name: str) -> str:
         ("ssh dev-myapp", "the same as the first, without l8s"),
     ),
 )
-@click.argument("name")
-@click.argument("command", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
+@click.argument("name", type=Checked(names.container_name))
+@click.argument("command", metavar="[-- CMD...]", nargs=-1, type=Checked(names.argument))
 @invocation
 def ssh(run: Invocation, name: str, command: tuple[str, ...]) -> None:
     """Log in to a container, or run a command there through ssh.

@@ -12,7 +12,7 @@ import click
 
 from l8s_cli import tables
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import Group, server_options
+from l8s_cli.parsing import Checked, Group, server_options
 from l8s_core import names, policy
 from l8s_core.errors import ConfigError, L8sError
 from l8s_core.model import Profile
@@ -33,24 +33,19 @@ def checked_settings(
     """The options that were given, under the config's names.
 
     Raises:
-        InvalidValue: one of them cannot be right.
         RemoteOnlyError: the host is this machine, by its name alone.
     """
-    settings: dict[str, object] = {}
     if host is not None:
-        settings["remote_host"] = names.host(host)
         policy.refuse_local_name(host)
-    if user is not None:
-        settings["remote_user"] = names.remote_user(user)
-    if port is not None:
-        settings["remote_port"] = names.port(port)
-    if socket is not None:
-        settings["remote_socket"] = names.socket_path(socket)
-    if key is not None:
-        settings["ssh_key_path"] = names.local_path(key)
-    if image is not None:
-        settings["base_image"] = names.image(image)
-    return settings
+    settings = {
+        "remote_host": host,
+        "remote_user": user,
+        "remote_port": port,
+        "remote_socket": socket,
+        "ssh_key_path": key,
+        "base_image": image,
+    }
+    return {setting: value for setting, value in settings.items() if value is not None}
 
 
 def settings_of(profile: Profile) -> dict[str, dict[str, object]]:
@@ -151,11 +146,11 @@ def list_(run: Invocation) -> None:
         ("l8s profile show staging -o json", "another one, for programs"),
     ),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=Checked(names.profile_name))
 @invocation
 def show(run: Invocation, name: str | None) -> None:
     """Show each setting of a profile and where it came from."""
-    found = run.chosen_profile() if name is None else run.session.config.profile(names.profile_name(name))
+    found = run.chosen_profile() if name is None else run.session.config.profile(name)
     run.out.data("profile", {"name": found.name, "settings": settings_of(found)}, settings_table(found))
 
 
@@ -175,7 +170,7 @@ def current(run: Invocation) -> None:
         ("l8s profile add lab --host 192.0.2.7 --user ops --port 2222", "with a user and a port"),
     ),
 )
-@click.argument("name")
+@click.argument("name", type=Checked(names.profile_name))
 @server_options(required=True)
 @invocation
 def add(
@@ -195,7 +190,6 @@ def add(
     """
     from l8s_core.config import with_profile
 
-    names.profile_name(name)
     first = not run.session.config.names()
     settings = checked_settings(host=host, user=user or DEFAULT_USER, port=port, socket=socket, key=key, image=image)
     run.session.store.edit(lambda data: with_profile(data, name, settings))
@@ -207,7 +201,7 @@ def add(
 
 
 @profile.command("use", examples=(("l8s profile use staging", "use staging from now on"),))
-@click.argument("name")
+@click.argument("name", type=Checked(names.profile_name))
 @invocation
 def use(run: Invocation, name: str) -> None:
     """Make a profile the active one.
@@ -216,7 +210,7 @@ def use(run: Invocation, name: str) -> None:
     """
     from l8s_core.config import PROFILE_VARIABLE, with_active
 
-    run.session.config.profile(names.profile_name(name))
+    run.session.config.profile(name)
     run.session.store.edit(lambda data: with_active(data, name))
     run.out.data("active-profile", {"name": name}, f"Profile {name} is active.\n")
     overriding = run.environ.get(PROFILE_VARIABLE)
@@ -225,7 +219,7 @@ def use(run: Invocation, name: str) -> None:
 
 
 @profile.command("remove", examples=(("l8s profile remove staging", "forget the server; its containers stay"),))
-@click.argument("name")
+@click.argument("name", type=Checked(names.profile_name))
 @invocation
 def remove(run: Invocation, name: str) -> None:
     """Remove a profile from the configuration.
@@ -234,6 +228,5 @@ def remove(run: Invocation, name: str) -> None:
     """
     from l8s_core.config import without_profile
 
-    names.profile_name(name)
     run.session.store.edit(lambda data: without_profile(data, name))
     run.out.data("profile-removed", {"name": name}, f"Removed profile {name}. Its server is as it was.\n")

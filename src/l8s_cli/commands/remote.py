@@ -9,7 +9,7 @@ import click
 
 from l8s_cli.commands.inside import known_alias
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import Group
+from l8s_cli.parsing import Checked, Group
 from l8s_core import names, processes
 from l8s_core.errors import GitError
 
@@ -36,7 +36,7 @@ def remote() -> None:
 
 
 @remote.command("add", examples=(("l8s remote add myapp", "add the git remote myapp"),))
-@click.argument("name")
+@click.argument("name", type=Checked(names.container_name))
 @invocation
 def add(run: Invocation, name: str) -> None:
     """Add the container as a git remote of the current repository.
@@ -56,14 +56,14 @@ def add(run: Invocation, name: str) -> None:
 
 
 @remote.command("remove", examples=(("l8s remote remove myapp", "remove the git remote myapp"),))
-@click.argument("name")
+@click.argument("name", type=Checked(names.container_name))
 @invocation
 def remove(run: Invocation, name: str) -> None:
     """Remove the git remote of a container from the current repository.
 
     Only a remote that leads to the container is removed; the container itself stays, and need not exist any more.
     """
-    url = f"{run.chosen_profile().alias(names.container_name(name))}:{PROJECT}"
+    url = f"{run.chosen_profile().alias(name)}:{PROJECT}"
     existing = _urls(name)
     if not existing:
         raise GitError(f"This repository has no git remote named {name}.", hints=("See what there is: git remote -v",))

@@ -17,7 +17,7 @@ from l8s_cli.commands.connection import described
 from l8s_cli.commands.init import MAX_HOST_KEYS
 from l8s_cli.commands.profile import DEFAULT_USER, checked_settings
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import Group
+from l8s_cli.parsing import Checked, Group, server_option
 from l8s_cli.report import UsageProblem
 from l8s_cli.trust import Trust
 from l8s_core import names
@@ -48,21 +48,28 @@ def server() -> None:
         ),
     ),
 )
-@click.argument("host")
-@click.option("--user", metavar="USER", help="Who to log in as [root].")
-@click.option("--port", type=int, metavar="PORT", help="The SSH port [your ssh config's, else 22].")
-@click.option("--key", metavar="FILE", help="Which of the agent's keys to use, by its file [~/.ssh/id_ed25519].")
+@click.argument("host", type=Checked(names.host))
+@server_option("--user")
+@server_option("--port")
+@server_option("--key")
 @click.option(
     "--trust-host-key",
     "fingerprints",
+    type=Checked(names.fingerprint),
     multiple=True,
     metavar="SHA256:...",
     help="Trust a server (or jump host) whose key has this fingerprint; may be repeated.",
 )
-@click.option("--group", metavar="NAME", help="Let a group of the server use Podman too; its members are root there.")
+@click.option(
+    "--group",
+    type=Checked(names.server_group),
+    metavar="NAME",
+    help="Let a group of the server use Podman too; its members are root there.",
+)
 @click.option(
     "--group-member",
     "members",
+    type=Checked(names.remote_user),
     multiple=True,
     metavar="USER",
     help="Who is to be in that group; may be repeated [--user, unless that is root].",
@@ -95,13 +102,11 @@ def setup(
             hints=("Leave out --profile: l8s server setup HOST",),
             ctx=click.get_current_context(),
         )
-    for fingerprint in fingerprints:
-        names.fingerprint(fingerprint)
     if members and group is None:
         raise UsageProblem(
             "--group-member needs --group.", hints=("Name the group: --group l8s",), ctx=click.get_current_context()
         )
-    wish = None if group is None else (names.server_group(group), tuple(map(names.remote_user, members)))
+    wish = None if group is None else (group, members)
     settings = checked_settings(host=host, user=user or DEFAULT_USER, port=port, socket=None, key=key, image=None)
     try:
         profile = Profile(name="setup", **settings)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import click
 from l8s_cli import prompts
 from l8s_cli.commands.init import MAX_HOST_KEYS
 from l8s_cli.invocation import Invocation, invocation
-from l8s_cli.parsing import Command
+from l8s_cli.parsing import Checked, Command
 from l8s_cli.trust import Trust
 from l8s_core import names
 from l8s_core.client import Client
@@ -28,6 +28,7 @@ from l8s_core.errors import HostKeyRejected
 @click.option(
     "--fingerprint",
     "fingerprints",
+    type=Checked(names.fingerprint),
     multiple=True,
     metavar="SHA256:...",
     help="Trust the key with this fingerprint, and no other, without asking. May be given for each jump host too.",
@@ -40,8 +41,6 @@ def trust(run: Invocation, fingerprints: tuple[str, ...]) -> None:
     old key stays trusted unless you say yes and the connection then works to its end. Nothing is ever replaced without
     being told so: without a terminal it needs --fingerprint.
     """
-    for fingerprint in fingerprints:
-        names.fingerprint(fingerprint)
     profile = run.chosen_profile()
     run.warn_of_ignored_settings(profile.name)
     words = ["l8s", "trust", *(("--profile", run.profile) if run.profile is not None else ())]

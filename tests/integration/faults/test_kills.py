@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from battery import Battery, Ran, Running, ended, fault
 
-DRIVER = Path(__file__).with_name("dies.py")
+DRIVER = Path(__file__).parents[1] / "dies.py"
 SHARES = [share / 100 for share in range(1, 101)]
 """Moments within a command, as shares of how long it takes."""
 
@@ -96,7 +96,8 @@ def die(battery: Battery, point: str, number: signal.Signals, code: int) -> str:
     step, _, state = moment.rpartition(" ")
     if command == "rm":
         battery.l8s("create", "x")
-    running = battery.start(DRIVER, command, "x", str(int(number)), step, state, program=sys.executable)
+    verb = "remove" if command == "rm" else command
+    running = battery.start(DRIVER, verb, "x", str(int(number)), step, state, program=sys.executable)
     battery.finish(running, codes=(code,))
     battery.injected(f"it ended with {code}")
     return command

@@ -6,11 +6,10 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 from battery import Battery, fault
-from lab import Laptop, Run, complete
+from lab import Laptop, Run, complete, mounted
 
 AGENTS = {
     "absent": "required but not running",
@@ -66,15 +65,6 @@ def test_twenty_keys(battery: Battery, point: str) -> None:
     battery.containers = {"x"}
     # sshd would end it after MaxAuthTries (6) keys
     laptop.ssh("dev-x", "true")
-
-
-@contextmanager
-def mounted(path: object, *options: str) -> Iterator[None]:
-    complete(["mount", *options, str(path)], check=True, timeout=10)
-    try:
-        yield
-    finally:
-        complete(["umount", "-l", str(path)], check=True, timeout=10)
 
 
 @fault("the laptop's disk is full, or cannot be written", points=["full", "read-only", "read-only home"], quick=2)

@@ -115,6 +115,18 @@ class Line:
                     pids = " ".join(self.cut)
                     self.battery.server.exec("sh", "-c", f"kill -KILL {pids}; kill -CONT {pids}; true", check=True)
 
+    def arm(self, after: int) -> None:
+        """Have it cut, once more, ``after`` bytes from now."""
+        with self._lock:
+            self.cut.clear()
+            self.cut_at = self.passed + after
+
+    def disarm(self) -> bool:
+        """Have it cut no more; whether it was."""
+        with self._lock:
+            self.cut_at = None
+            return bool(self.cut)
+
     def _serve(self, near: socket.socket) -> None:
         server = self.battery.server
         with socket.create_connection((server.host, server.port), timeout=10) as far:

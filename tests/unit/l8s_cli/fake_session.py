@@ -229,6 +229,9 @@ class Session:
     def profile(self, flag: str | None) -> Profile:
         return self.config.profile(self.choose(flag).name)
 
+    def ssh_config_writer(self, profile: Profile) -> FakeSSHConfigWriter:
+        return self.writer
+
     def client(self, profile: Profile) -> Client:
         return Client(profile, self.server, self.known_hosts)
 

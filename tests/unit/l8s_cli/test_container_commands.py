@@ -56,26 +56,27 @@ def test_create_for_programs(l8s: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "named"),
     [
-        ("My App",),
-        ("myapp", "ext::sh -c id"),
-        ("myapp", "https://git.example/app.git", "--upload-pack=x"),
-        ("myapp", "https://git.example/app.git", "a..b"),
-        ("myapp", "--label", "nothing"),
-        ("myapp", "--label", "l8s.managed=true"),
-        ("myapp", "--memory", "lots"),
-        ("myapp", "--cpus", "-1"),
-        ("myapp", "--pids", "1"),
-        ("myapp", "--pids", "x"),
-        ("myapp", "--image", "../x"),
+        (("My App",), "NAME: "),
+        (("myapp", "ext::sh -c id"), "GIT_URL: "),
+        (("myapp", "https://git.example/app.git", "--upload-pack=x"), "No such option '--upload-pack'"),
+        (("myapp", "https://git.example/app.git", "a..b"), "BRANCH: "),
+        (("myapp", "--label", "nothing"), "--label: "),
+        (("myapp", "--label", "l8s.managed=true"), "--label: "),
+        (("myapp", "--memory", "lots"), "--memory: "),
+        (("myapp", "--cpus", "-1"), "--cpus: "),
+        (("myapp", "--pids", "1"), "--pids: "),
+        (("myapp", "--pids", "x"), "--pids: "),
+        (("myapp", "--pids", "\u0665\u0661\u0662"), "--pids: "),
+        (("myapp", "--image", "../x"), "--image: "),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_create_refuses_before_connecting(l8s: Any, words: tuple[str, ...]) -> None:
+def test_create_refuses_before_connecting(l8s: Any, words: tuple[str, ...], named: str) -> None:
     result = l8s("create", *words)
     assert result.exit_code == 2, result.stderr
-    assert result.stderr.startswith("Error: ")
+    assert result.stderr.startswith(f"Error: {named}")
     assert l8s.server.opened == 0
 
 

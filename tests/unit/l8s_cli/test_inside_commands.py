@@ -71,6 +71,26 @@ def test_exec_refuses_bad_variables(l8s: Any, env: str) -> None:
     assert l8s.server.opened == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--user", "-x"),
+        ("--user", "a b"),
+        ("--workdir", "tmp"),
+        ("--timeout", "nan"),
+        ("--timeout", "inf"),
+        ("--timeout", "0"),
+        ("--timeout", "\u0665"),
+    ],
+)
+def test_exec_refuses_before_connecting(l8s: Any, option: str, value: str) -> None:
+    result = l8s("exec", "myapp", f"{option}={value}", "--", "x")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {option}: ")
+    assert repr(value) in result.stderr
+    assert l8s.server.opened == 0
+
+
 @pytest.fixture
 def replaced(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     calls: list[list[str]] = []

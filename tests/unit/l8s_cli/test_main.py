@@ -215,6 +215,13 @@ def test_hostile_text_in_an_error_is_escaped(l8s: Any) -> None:
     assert "   this" in result.stderr.splitlines()
 
 
+def test_a_word_that_click_quotes_stays_in_one_short_line(l8s: Any) -> None:
+    lines = l8s("list", "a\nError: b\t\x1b[2J", "c" * 5000).stderr.splitlines()
+    assert lines[0].startswith("Error: Got unexpected extra arguments (a\\x0aError: b\\x09\\x1b[2J ccc")
+    assert lines[0].endswith("...")
+    assert len(lines[0]) < 500
+
+
 def test_unexpected_error_has_no_traceback_unless_asked(l8s: Any) -> None:
     l8s.server.open_error = ZeroDivisionError("oops\x1b")
     result = l8s("list")

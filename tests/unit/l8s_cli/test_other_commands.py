@@ -77,6 +77,14 @@ def test_build_options(l8s: Any, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("option", ["--base", "--tag"])
+def test_build_refuses_a_bad_image_before_connecting(l8s: Any, option: str) -> None:
+    result = l8s("build", f"{option}=../x")
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"Error: {option}: image '../x' is refused: ")
+    assert l8s.server.opened == 0
+
+
 def test_build_for_programs(l8s: Any) -> None:
     assert l8s.json("build", kind="image") == {"reference": "localhost/l8s-dev:latest", "id": "sha256:1234"}
     assert l8s("build", "-o", "json").stderr == ""

@@ -418,6 +418,38 @@ def test_exec_runs_as_the_user_that_the_container_was_made_for(house: House, ses
     assert [call.arguments["user"] for call in house.backends[-1].calls if call.method == "exec"] == ["dev"]
 
 
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"argv": ["a\0b"]},
+        {"argv": ["a", "\udcff"]},
+        {"user": "-u"},
+        {"user": "a b"},
+        {"workdir": "tmp"},
+        {"workdir": "/a\nb"},
+        {"env": {"A=B": "c"}},
+        {"env": {"A": "b\0"}},
+    ],
+    ids=str,
+)
+def test_what_exec_cannot_pass_on_is_refused_before_hooks_and_network(
+    house: House, session: Session, wish: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidValue):
+        session.client(PROFILE).exec("myapp", **{"argv": ["true"], **wish})
+    assert (house.calls, house.before) == ([], [])
+
+
+@pytest.mark.parametrize("key", ["backend", "ssh_config_writer"])
+def test_a_name_that_no_plugin_has_is_refused_before_the_network_with_its_place(
+    house: House, session: Session, key: str
+) -> None:
+    profile = evolve(PROFILE, **{key: "nobody"}, sources={key: "~/.l8s/config.yaml:3"})
+    with pytest.raises(PluginError, match=rf"'nobody'(.|\n)*\({key} in ~/.l8s/config.yaml:3 names it\)"):
+        session.client(profile)
+    assert house.calls == []
+
+
 def test_there_must_be_a_command(house: House, session: Session) -> None:
     with pytest.raises(InvalidValue, match="no command"):
         session.client(PROFILE).exec("myapp", [])

@@ -164,6 +164,13 @@ def test_two_profiles_with_one_prefix_are_both_named():
     assert found.profile("test")
 
 
+def test_two_profiles_of_one_prefix_are_refused_with_both_places():
+    data = {"profiles": {"dev": SERVER, "prod": {**SERVER, "container_prefix": "dev"}}}
+    found = parse(document(data, profiles__dev=2, profiles__prod__container_prefix=8))
+    with pytest.raises(ConfigError, match=r":2: profiles dev and prod \(.*:8\) share the container_prefix dev"):
+        found.profile("dev")
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
@@ -205,6 +212,14 @@ def test_a_wrong_value_is_refused_with_what_to_write(data, expected):
     message = refusal(data)
     assert expected in message
     assert message.replace("\n", "").isprintable()
+
+
+def test_of_very_many_problems_the_first_are_told_and_long_keys_are_cut():
+    keys = ["k" * 5000, *(f"k{number}" for number in range(500))]
+    message = refusal(dict.fromkeys(keys, 1), **{key: line for line, key in enumerate(keys, 1)})
+    assert message.startswith("The config has 501 problems. The first 10:\n")
+    assert "k" * 80 + "...: there is no such key" in message
+    assert len(message) < 5000
 
 
 def test_all_problems_are_told_at_once_in_the_files_order_and_each_with_its_line():

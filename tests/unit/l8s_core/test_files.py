@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import resource
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.synchronize import Event
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from l8s_core import files
-from l8s_core.errors import LocalFileError
+from l8s_core.errors import FileBusy, LocalFileError
 
 
 @pytest.fixture(autouse=True)
@@ -187,6 +189,131 @@ class TestWriteAtomic:
         stop.set()
         reader.join()
         assert seen <= versions
+
+
+class TestUpdate:
+    def test_changes_what_is_there_and_makes_what_is_not(self, home: Path) -> None:
+        seen = []
+
+        def change(data: bytes | None) -> bytes:
+            seen.append(data)
+            return b"a" + (data or b"")
+
+        files.update(home / "x", change, limit=10)
+        files.update(home / "x", change, limit=10)
+        assert seen == [None, b"a"]
+        assert (home / "x").read_bytes() == b"aa"
+        assert mode(home / "x") == 0o600
+
+    @pytest.mark.parametrize("same", [None, b"old"])
+    def test_no_change_touches_nothing(self, home: Path, same: bytes | None) -> None:
+        (home / "x").write_bytes(b"old")
+        before = (home / "x").stat()
+        files.update(home / "x", lambda data: same, limit=10)
+        files.update(home / "y", lambda data: None, limit=10)
+        after = (home / "x").stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+        assert not (home / "y").exists()
+
+    def test_what_another_program_wrote_meanwhile_stays(self, home: Path) -> None:
+        """Appended, replaced, written in place, and made where nothing was: each before the exchange."""
+
+        def append() -> None:
+            with (home / "x").open("ab") as file:
+                file.write(b"appended\n")
+
+        def exchange() -> None:
+            (home / "z").write_bytes(b"replaced\n")
+            (home / "z").rename(home / "x")
+
+        meanwhile = [lambda: (home / "x").write_bytes(b"made\n"), append, exchange, append]
+
+        def change(data: bytes | None) -> bytes:
+            if meanwhile:
+                meanwhile.pop(0)()
+            return b"ours\n" + (data or b"")
+
+        files.update(home / "x", change, limit=100)
+        assert (home / "x").read_bytes() == b"ours\nreplaced\nappended\n"
+        assert [path.name for path in home.iterdir()] == ["x"]
+
+    def test_what_is_appended_in_the_moment_of_the_exchange_is_appended_again(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (home / "x").write_bytes(b"old\n")
+        replace = Path.replace
+        with (home / "x").open("ab", buffering=0) as theirs:
+
+            def late(self: Path, target: Path) -> Path:
+                replaced = replace(self, target)
+                theirs.write(b"late\n")
+                theirs.close()
+                return replaced
+
+            monkeypatch.setattr(Path, "replace", late)
+            files.update(home / "x", lambda data: b"ours\n" + (data or b""), limit=100)
+        assert (home / "x").read_bytes() == b"ours\nold\nlate\n"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether somebody has a file open")
+    def test_a_program_that_has_it_open_is_waited_for(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(files, "LATE_WRITERS", 60.0)
+        path = home / "x"
+        path.write_bytes(b"old\n")
+        looked, waiting = fcntl.fcntl, threading.Event()
+
+        def look(descriptor: int, command: int, argument: int) -> int:
+            waiting.set()
+            return looked(descriptor, command, argument)
+
+        monkeypatch.setattr(fcntl, "fcntl", look)
+        theirs = path.open("ab", buffering=0)
+
+        def late() -> None:
+            assert waiting.wait(60)
+            assert path.read_bytes() == b"ours\nold\n"
+            theirs.write(b"late\n")
+            theirs.close()
+
+        program = threading.Thread(target=late)
+        program.start()
+        files.update(path, lambda data: b"ours\n" + (data or b""), limit=100)
+        program.join()
+        assert path.read_bytes() == b"ours\nold\nlate\n"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whether somebody has a file open")
+    def test_and_not_for_ever(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(files, "LATE_WRITERS", 0.05)
+        (home / "x").write_bytes(b"old\n")
+        with (home / "x").open("ab"):
+            files.update(home / "x", lambda data: b"new\n", limit=100)
+        assert (home / "x").read_bytes() == b"new\n"
+
+    def test_a_program_that_never_rests_is_named(self, home: Path) -> None:
+        (home / "x").write_bytes(b"")
+
+        def change(data: bytes | None) -> bytes:
+            with (home / "x").open("ab") as file:
+                file.write(b".")
+            return b"ours"
+
+        with pytest.raises(FileBusy, match="another program writes it") as caught:
+            files.update(home / "x", change, limit=100)
+        assert "fuser" in caught.value.hints[0]
+        assert (home / "x").read_bytes() == b"." * files.UPDATE_ATTEMPTS
+        assert [path.name for path in home.iterdir()] == ["x"]
+
+    def test_what_could_not_be_read_again_is_not_written(self, home: Path) -> None:
+        (home / "x").write_bytes(b"old")
+        with pytest.raises(LocalFileError, match="cannot write ~/x: it would be larger than 1 KiB"):
+            files.update(home / "x", lambda data: b"n" * 1025, limit=1024)
+        assert (home / "x").read_bytes() == b"old"
+
+    def test_a_link_is_named_with_where_it_leads(self, home: Path) -> None:
+        (home / "x").symlink_to("dots/x")
+        with pytest.raises(LocalFileError) as caught:
+            files.update(home / "x", lambda data: b"new", limit=10)
+        assert caught.value.message == "cannot write ~/x, which leads to ~/dots/x: No such file or directory"
+        assert caught.value.hints == ("Make its directory: mkdir -p ~/dots",)
 
 
 def hold(path: Path, held: Event, release: Event) -> None:

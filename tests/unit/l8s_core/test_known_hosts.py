@@ -156,6 +156,14 @@ class TestKnownHosts:
         with pytest.raises(LocalFileError, match="larger than 1024 KiB"):
             store.keys("a")
 
+    def test_it_does_not_grow_beyond_that(self, store: KnownHosts) -> None:
+        store.path.parent.mkdir()
+        content = b"#" * known_hosts.SIZE_LIMIT
+        store.path.write_bytes(content)
+        with pytest.raises(LocalFileError, match=r"~/\.l8s/known_hosts: it would be larger than 1024 KiB"):
+            store.pin("a", [A])
+        assert store.path.read_bytes() == content
+
     @pytest.mark.parametrize("name", ["", "a b", "a,b", "*", "!a", "|1|a", "@revoked", "#a", "a\nb", "-a", "a" * 400])
     def test_a_name_that_would_mean_something_else_is_refused(self, store: KnownHosts, name: str) -> None:
         with pytest.raises(InvalidValue):

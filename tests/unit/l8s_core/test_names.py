@@ -102,6 +102,14 @@ REFUSED = [
     *((names.fingerprint, text) for text in ("", "MD5:aa:bb", "SHA256:x", "SHA256:" + "a" * 44, "SHA256:" + "=" * 43)),
     *((names.host_key_alias, text) for text in ("a,b", "*", "!a", "a b", "@revoked", "|1|x")),
     *((names.environment_name, text) for text in ("", "1A", "A-B", "A=B", "A B")),
+    *((names.container_account, text) for text in ("", "-u", "a b", ":root", "root:", "a:b:c", "a;b", "\u00f6")),
+    *((names.container_directory, text) for text in ("", "a", "./a", "~", "-a", "/a\nb", "/a\u202e", "/" + "a" * 4096)),
+    *((names.seconds, text) for text in (
+        "", "0", "0.0", "-1", "nan", "inf", "1e3", "1_0", "\u0665", ".5", "5.", "5s", "1" * 8)),
+    *((names.port, names.written_number(text)) for text in (
+        "\u0662\u0662", "2_2", "+22", "022", "22 ", " 22", "2e1", "0x16", "", "-1", "9" * 5000)),
+    *((names.argument, text) for text in ("a\0b", "\udcff")),
+    *((names.repository, text) for text in ("C:\\a", "git@h:a\\b")),
 ]  # fmt: skip
 
 
@@ -302,3 +310,23 @@ def test_shell_words_are_quoted_and_refuse_what_no_argument_can_hold():
     for text in ("a\0b", "\ud800"):
         with pytest.raises(InvalidValue):
             names.shell_word(text)
+
+
+def test_numbers_are_read_as_everybody_writes_them():
+    assert [names.written_number(text) for text in ("0", "22", "65535")] == [0, 22, 65535]
+    assert names.written_number("022") == "022"
+    assert [names.seconds(text) for text in ("1", "1.5", "0.001")] == [1, 1.5, 0.001]
+
+
+def test_variables_come_apart_and_keep_any_text():
+    assert names.environment_argument("A=b=c\n\x1b ") == ("A", "b=c\n\x1b ")
+    with pytest.raises(InvalidValue, match=r"environment variable A: argument .* UTF-8"):
+        names.environment_argument("A=\udcff")
+    with pytest.raises(InvalidValue, match="must be KEY=VALUE"):
+        names.environment_argument("A")
+
+
+def test_a_repository_is_shown_whole_when_its_host_is_what_is_wrong():
+    with pytest.raises(InvalidValue) as caught:
+        names.repository("https://me:secret@-x/app.git")
+    assert caught.value.message.startswith("repository 'https://***@-x/app.git': host '-x' is refused: ")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from l8s_core.errors import ConfigError
 from l8s_core.model import Profile
@@ -44,3 +44,10 @@ def test_a_backend_without_options_takes_none() -> None:
     check_options(profile(), None)
     with pytest.raises(ConfigError, match=r"takes no options.*region"):
         check_options(profile(region="eu"), None)
+
+
+@pytest.mark.parametrize("kind", [None, Options])
+def test_the_refusal_says_where_the_options_are(kind: type | None) -> None:
+    written = evolve(profile(**{"a\x1b": 1}), sources={"options": "~/.l8s/config.yaml:4"})
+    with pytest.raises(ConfigError, match=r"profile dev \(~/.l8s/config.yaml:4\)"):
+        check_options(written, kind)

@@ -679,6 +679,57 @@ def test_after_a_kill_at_any_effect_a_second_create_converges(
             laptop.create()
 
 
+def _cut_off_at(effect: str, monkeypatch: pytest.MonkeyPatch) -> Laptop:
+    """A laptop whose create was killed there."""
+    monkeypatch.setattr(provision._Creation, "_taken_back", lambda self, error: error)
+    laptop = Laptop(FakeServer())
+    laptop.faults = Faults(at=_points(PLAIN).index(effect), error=Killed())
+    with pytest.raises(Killed):
+        laptop.create(PLAIN)
+    laptop.faults = Faults()
+    assert Journal.of(laptop.endpoint, "dev-myapp").operation() is not None
+    return laptop
+
+
+def test_a_create_that_left_nothing_is_over_when_another_container_has_the_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laptop = _cut_off_at("before backend.create_volume", monkeypatch)
+    _foreign(laptop.server)
+    with pytest.raises(ContainerExists, match="did not make"):
+        laptop.create(PLAIN)
+    assert laptop.state()["journal"] == []
+
+
+def test_a_create_is_over_when_another_laptop_finished_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = _cut_off_at("after backend.create_volume", monkeypatch)
+    other = Laptop(laptop.server, name="another")
+    other.remove()
+    other.create(PLAIN)
+    with pytest.raises(ContainerExists, match="exists already"):
+        laptop.create(PLAIN)
+    assert laptop.state()["journal"] == []
+
+
+def test_what_a_create_left_beside_somebody_elses_container_is_still_cleared_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    laptop = _cut_off_at("after backend.create_volume", monkeypatch)
+    _foreign(laptop.server)
+    with pytest.raises(ContainerExists, match="did not make"):
+        laptop.create(PLAIN)
+    del laptop.server.containers["dev-myapp"]
+    laptop.create(PLAIN)
+    laptop.assert_whole(PLAIN)
+
+
+def test_removing_what_was_never_made_ends_its_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    laptop = _cut_off_at("before backend.create_volume", monkeypatch)
+    with pytest.raises(ContainerNotFound):
+        laptop.remove()
+    assert laptop.state()["journal"] == []
+
+
 def test_after_a_kill_at_any_effect_remove_clears_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provision._Creation, "_taken_back", lambda self, error: error)
     for index, point, laptop in _worlds(_empty, PLAIN):

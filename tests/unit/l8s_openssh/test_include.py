@@ -23,6 +23,7 @@ SPELLINGS = {b"~/.l8s/ssh_config", b"/home/me/.l8s/ssh_config"}
         (b"\n\nHost a\n", LINE + b"\n\n\nHost a\n"),
         (b"Host *\n  Include ~/.l8s/ssh_config\n", LINE + b"\nHost *\n  Include ~/.l8s/ssh_config\n"),
         (b"# Include ~/.l8s/ssh_config\n", LINE + b"\n# Include ~/.l8s/ssh_config\n"),
+        (b"Include x # ~/.l8s/ssh_config\n", LINE + b"\nInclude x # ~/.l8s/ssh_config\n"),
         (b"Include ~/.l8s/ssh_config2\n", LINE + b"\nInclude ~/.l8s/ssh_config2\n"),
     ],
 )
@@ -87,4 +88,5 @@ def test_an_entry_of_exactly_that_name_is_found() -> None:
     assert host_line(data, "dev-b") is None
     assert host_line(data, "dev-c") is None
     assert host_line(b"", "dev-a") is None
+    assert host_line(b"Host gate # dev-a\n", "dev-a") is None
     assert host_line(b"Match host dev-a\n HostName dev-a\n", "dev-a") is None

@@ -6,7 +6,7 @@ import pwd
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -227,17 +227,18 @@ def test_a_failed_write_of_the_users_file_tells_the_line(
     home: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config.write_bytes(b"Host other\n")
-    write = files.write_atomic
+    update = files.update
 
-    def fail(path: Path, data: bytes) -> None:
+    def fail(path: Path, change: Callable[[bytes | None], bytes | None], *, limit: int) -> None:
         if path == config:
-            raise LocalFileError("cannot write ~/.ssh/config: Disk quota exceeded")
-        write(path, data)
+            raise LocalFileError("cannot write ~/.ssh/config: Disk quota exceeded", hints=("df",))
+        update(path, change, limit=limit)
 
-    monkeypatch.setattr(files, "write_atomic", fail)
+    monkeypatch.setattr(files, "update", fail)
     with pytest.raises(SSHConfigError, match="Disk quota") as caught:
         add(block("dev-a"))
-    assert "Include" in caught.value.hints[0]
+    assert caught.value.hints[0] == "df"
+    assert "Include" in caught.value.hints[1]
     assert config.read_bytes() == b"Host other\n"
 
 

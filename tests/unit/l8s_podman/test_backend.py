@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from l8s_core.errors import ContainerNotRunning, OutcomeUnknown
@@ -130,7 +130,6 @@ def test_published_ports(ports: object, found: Mapping[int, int]) -> None:
     assert published(ports) == found
 
 
-@settings(max_examples=40)
 @given(
     st.lists(
         st.fixed_dictionaries({}, optional=dict.fromkeys(("host_port", "container_port", "range", "protocol"), JSON))
@@ -140,7 +139,6 @@ def test_no_ports_that_a_server_claims_break(ports: list[object]) -> None:
     assert len(published(ports)) <= 65536 * max(1, len(ports))
 
 
-@settings(max_examples=40)
 @given(
     st.dictionaries(
         st.sampled_from(["Id", "Names", "Image", "State", "Labels", "Ports", "Created", "ExitCode", "Exited"]), JSON
@@ -152,7 +150,6 @@ def test_no_row_breaks(row: dict[str, Any]) -> None:
     assert info.exit_code is None or isinstance(info.exit_code, int)
 
 
-@settings(max_examples=40)
 @given(JSON | st.fixed_dictionaries({"State": JSON, "Config": JSON, "HostConfig": JSON, "Created": JSON, "Name": JSON}))
 def test_no_inspection_breaks(value: object) -> None:
     assert isinstance(inspected(value).state, str)

@@ -71,10 +71,13 @@ def test_what_is_read(text, expected):
         ("a: b: c\n", 1, "mapping values are not allowed here", "Write one  key: value  a line"),
         ("a: @x\n", 1, "cannot start any token", "in quotes"),
         ("a:\n\tb: 1\n", 2, "cannot start any token", "Indent with spaces"),
-        ("a: 'x\n", 2, "end of stream", "Write one  key: value"),
+        ("a: 'x\n", 1, "end of stream", "Write one  key: value"),
         ("a: [1\n", 2, "expected", "Write one  key: value"),
         (b"a: 1\nb: \xff\n", 2, "byte 9 of the file is not UTF-8", "Save the file as UTF-8"),
         (b"a: 1\nb: \x00\n", 2, r"control character: \x00", "Remove it"),
+        ("\ufeffa: 1\n\ufeffb: 2\n", 2, r"control character: \ufeff", "Remove it"),
+        ("a: 1\nb\n", 2, "could not find expected ':'", "Write one  key: value"),
+        ("a: !" + "x" * 5000 + " b\n", 1, "it has the tag !xxx", "Remove the tag"),
         ("a: \x1b[2J\n", 1, r"control character: \x1b", "Remove it"),
         ("a: 1\n# \u2028b: 2\n", 2, r"control character: \u2028", "Remove it"),
         ("a: 1\rb: 2\n", 1, r"control character: \x0d", "Remove it"),
@@ -89,6 +92,7 @@ def test_what_is_refused_says_the_line_the_finding_and_what_to_write(text, line,
     assert problem in message
     assert advice in message
     assert message.replace("\n", "").isprintable()
+    assert len(message) < 500
     assert caught.value.hints == (f"Correct it in {FILE}",)
 
 

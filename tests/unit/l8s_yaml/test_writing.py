@@ -123,7 +123,17 @@ def test_a_first_key_is_put_above_the_comments_that_belong_to_the_next():
 
 
 def test_carriage_returns_stay_and_are_used():
-    assert rewrite("a: 1\r\nb: 2", {"a": 1, "b": 2, "c": {"d": 3}}) == "a: 1\r\nb: 2\r\nc:\r\n  d: 3\r\n"
+    text = "a: 1\r\nb: 2\r\n"
+    assert rewrite(text, {"a": 1, "b": 2, "c": {"d": 3}}) == text + "c:\r\n  d: 3\r\n"
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_without_a_final_newline_it_stays_without(ending):
+    text = f"a: 1{ending}b: 2"
+    longer = rewrite(text, {"a": 1, "b": 2, "c": {"d": 3}})
+    assert longer == f"{text}{ending}c:{ending}  d: 3"
+    assert rewrite(longer, {"a": 1, "b": 2}) == text
+    assert rewrite(text, {"a": 3, "b": 2}) == f"a: 3{ending}b: 2"
 
 
 @pytest.mark.parametrize(
