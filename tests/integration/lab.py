@@ -144,7 +144,7 @@ class Server:
 
     def power_off(self, *, cut: bool = False) -> None:
         """Shut the server down; with ``cut``, pull its plug instead."""
-        script("cut" if cut else "stop", self.name, timeout=60)
+        script("cut" if cut else "stop", self.name, timeout=120)
 
     def power_on(self) -> None:
         """Start the server and wait until its sshd listens."""

@@ -257,8 +257,8 @@ def test_during(battery: Battery, point: str) -> None:
 def test_power(battery: Battery, point: str) -> None:
     running = battery.start("-v", "create", "x")
     running.wait_for(f"{point}".encode())
-    battery.server.power_off(cut=True)
     try:
+        battery.server.power_off(cut=True)
         ran = battery.finish(running, codes=(10,), timeout=90)
         assert "Run the same l8s create again" in ran.text
         battery.injected(f"the plug was pulled, and it said {ran.code}")

@@ -157,8 +157,8 @@ def test_neighbours(battery: Battery, point: str) -> None:
 @fault("kept connection: the server loses its power", points=TIMES, quick=1)
 def test_power(battery: Battery, point: int) -> None:
     pid = warm(battery)
-    battery.server.power_off(cut=True)
     try:
+        battery.server.power_off(cut=True)
         battery.l8s("list", codes=(4,), within=DEADLINE + 5)
     finally:
         battery.server.power_on()
