@@ -29,7 +29,10 @@ from l8s_core.model import LABEL_OPERATION, ContainerSpec, Profile
 from l8s_core.steps import StepObserver
 
 Verb = Literal["create", "start", "stop", "restart", "remove", "sync"]
-ANY_VERB: st.SearchStrategy[Verb] = st.sampled_from(["create", "start", "stop", "restart", "remove", "sync"])
+ANY_VERB: st.SearchStrategy[Verb] = st.sampled_from(
+    ["create", "create", "create", "remove", "remove", "sync", "start", "stop", "restart"]
+)
+"""Those with many effects more often."""
 
 NAMES = ("a", "a-home")
 """The second one looks like a volume of the first."""
@@ -385,16 +388,15 @@ class Lifecycle(RuleBasedStateMachine):
     # Work in the containers
 
     @rule(name=st.sampled_from(NAMES), use=st.sampled_from(KEPT))
-    def write(self, name: str, use: str) -> None:
-        if self.usable(name):
-            self.written += 1
-            self.notes[name, use] = f"note {self.written}"
-            self.shell(name, f"printf '{self.notes[name, use]}' > {NOTES[use]}")
-
-    @rule(name=st.sampled_from(NAMES), use=st.sampled_from(KEPT))
-    def read(self, name: str, use: str) -> None:
-        if self.usable(name) and (name, use) in self.notes:
+    def work(self, name: str, use: str) -> None:
+        """Find what was written before, and write something new."""
+        if not self.usable(name):
+            return
+        if (name, use) in self.notes:
             assert self.shell(name, f"cat {NOTES[use]}") == self.notes[name, use]
+        self.written += 1
+        self.notes[name, use] = f"note {self.written}"
+        self.shell(name, f"printf '{self.notes[name, use]}' > {NOTES[use]}")
 
     def usable(self, name: str) -> bool:
         box = self.boxes[name]
@@ -469,7 +471,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(NAMES),
-        aside=st.booleans(),
+        aside=st.sampled_from([False, False, True]),
         labels=st.sampled_from(FOREIGN_LABELS),
         offset=st.integers(0, 2),
     )
@@ -501,11 +503,17 @@ class Lifecycle(RuleBasedStateMachine):
         self.foreign_containers, self.foreign_volumes, self.other_prefixes = {}, {}, set()
         self.settle(Expected(DONE, self.boxes))
 
-    @rule(name=st.sampled_from(NAMES))
-    def somebody_removes_our_container(self, name: str) -> None:
-        if self.boxes[name].container is not None:
+    @rule(name=st.sampled_from(NAMES), volumes=st.booleans())
+    def somebody_removes_our_container(self, name: str, volumes: bool) -> None:
+        """Alone, by hand; or with its volumes, as ``l8s rm`` on another laptop does."""
+        box = self.boxes[name]
+        if box.container is not None:
             self.world.take_container(self.alias(name))
-            self.settle(Expected(DONE, {**self.boxes, name: evolve(self.boxes[name], container=None)}))
+        if volumes:
+            for use in box.volumes:
+                self.world.take_volume(f"{self.alias(name)}-{use}")
+            box = evolve(box, volumes={}, key=None)
+        self.settle(Expected(DONE, {**self.boxes, name: evolve(box, container=None)}))
 
     @rule()
     def the_laptops_files_are_lost(self) -> None:
