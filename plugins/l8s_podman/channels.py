@@ -199,13 +199,14 @@ class Channels:
 
     def interrupt(self) -> None:
         """End the `call` that runs now, from another thread: it raises KeyboardInterrupt."""
+        # under the lock to the end: what stops the command afterwards begins with a call of its own, and must not be
+        # given a channel that is about to be closed
         with self._lock:
             if not self._calling:
                 return
             self._interrupted = True
-            found = list(self._open) if self._cuttable else []
-        for channel in found:
-            if isinstance(channel, ChannelSocket):
-                channel.shutdown()
-            else:
-                channel.close()
+            for channel in list(self._open) if self._cuttable else ():
+                if isinstance(channel, ChannelSocket):
+                    channel.shutdown()
+                else:
+                    channel.close()

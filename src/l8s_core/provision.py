@@ -81,6 +81,9 @@ READY_TIMEOUT = 60.0
 LOGIN_TIMEOUT = 20.0
 """Seconds for the first login through ssh."""
 
+NOT_YET = ("Connection refused", "No route to host")
+"""What ssh says while the server is still arranging the way to a new container; beside others it takes a moment."""
+
 LATE_ANSWER = 3.0
 """Seconds in which something may still appear whose creation was asked for and never answered."""
 
@@ -451,7 +454,7 @@ class _Creation:
             completed = ssh_tools.login_works(self.wish.alias, timeout=LOGIN_TIMEOUT)
             if completed.exit_code == 0:
                 return
-            if time.monotonic() > deadline or "refused" not in completed.complaint:
+            if time.monotonic() > deadline or not any(words in completed.complaint for words in NOT_YET):
                 break
             time.sleep(0.2)
         port = self.context.profile.ssh_start_port

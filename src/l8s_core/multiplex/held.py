@@ -47,8 +47,8 @@ STARTING = 15.0
 FIRST_WORD = 2.0
 """Seconds after which it is looked whether the holder is stopped."""
 
-ATTEMPTS = 4
-"""How often a holder that goes away just now is looked for again."""
+GIVING_UP = 8.0
+"""Seconds in which one holder after the other went away just when it was found."""
 
 PAUSE = 0.01
 """Seconds between two looks for a holder that another command is starting, or that is about to leave."""
@@ -97,7 +97,8 @@ class HeldBackend:
             L8sError: as `l8s_core.connecting.connect` says.
         """
         place = self._place()
-        for _ in range(ATTEMPTS):
+        deadline = time.monotonic() + GIVING_UP
+        while True:
             connection = self._reach(place)
             wire = Wire(connection)
             done = len(steps.done)
@@ -113,7 +114,9 @@ class HeldBackend:
                         step.detail = f"{max(0.0, time.time() - self._since):.0f} s old"
                 return found
             wire.close()
-        raise Unusable("the process that keeps the connection went away again and again")
+            if time.monotonic() > deadline:
+                raise Unusable("the process that keeps the connection went away again and again")
+            time.sleep(PAUSE)
 
     def _place(self) -> Place:
         try:

@@ -87,6 +87,7 @@ class Holder:
         self._last_used = policy.boot_clock()
         self._idle = UNUSED
         self._leaving = ""
+        self._waker, self._woken = socket.socketpair()
         self._profiles: set[str] = set()
         self.served = 0
 
@@ -98,7 +99,7 @@ class Holder:
         threading.Thread(target=self._beat, name="l8s-beat", daemon=True).start()
         while not (self._leaving or self._time_to_leave()):
             with suppress(InterruptedError):
-                select.select([self._listener], [], [], 0.5)
+                select.select([self._listener, self._woken], [], [], 0.5)
             try:
                 connection, _ = self._listener.accept()
             except OSError:
@@ -106,6 +107,8 @@ class Holder:
             connection.setblocking(True)
             self._welcome(connection)
         self._log(f"leaving: {self._leaving}")
+        self._waker.close()
+        self._woken.close()
         # Nobody new from here on. The lock stays to the end: there is no second one before this one is gone.
         self._listener.close()
         self._place.socket.unlink(missing_ok=True)
@@ -120,6 +123,8 @@ class Holder:
     def leave(self, why: str) -> None:
         """End, as soon as those who are served are done."""
         self._leaving = self._leaving or why
+        with suppress(OSError):
+            self._waker.send(b"x", socket.MSG_DONTWAIT)
 
     def _time_to_leave(self) -> bool:
         if self._connection.failed or self._connection.dead:
@@ -148,9 +153,14 @@ class Holder:
             self._guests.discard(guest)
             self._last_used = policy.boot_clock()
 
-    def connected(self, hello: Mapping[str, Any], tell: Callable[[Step], None]) -> Connected | L8sError:
-        """The connection for a command that said ``hello``, made now when it is the first; or why there is none."""
+    def connected(self, hello: Mapping[str, Any], tell: Callable[[Step], None]) -> Connected | L8sError | None:
+        """The connection for a command that said ``hello``, made now when it is the first; or why there is none.
+
+        None: making it has failed before this command came, which is none of its concern.
+        """
         with self._changed:
+            if self._connection.failed:
+                return None
             self.served += 1
             self._idle = float(hello["idle"])
             self._profiles.add(str(hello["name"]))
@@ -275,6 +285,7 @@ class _Connection:
             log(f"not connected: {type(error).__name__}: {error}")
         with self._news:
             self._outcome = outcome
+            self.failed = isinstance(outcome, L8sError)
             self._news.notify_all()
 
     def _note(self, step: Step) -> None:
@@ -294,7 +305,6 @@ class _Connection:
                 tell(step)
             told += len(news)
             if outcome is not None and told == len(self._steps):
-                self.failed = isinstance(outcome, L8sError)
                 return outcome
 
     def close(self) -> None:
@@ -402,8 +412,13 @@ class _Guest:
         self._waiting = True
         outcome = self._holder.connected(hello, lambda step: self._wire.say({"step": packed(step)}))
         self._waiting = False
+        if outcome is None:
+            self._holder.leave("it could not connect")
+            self._wire.say({"dead": True})
+            return
         if isinstance(outcome, L8sError):
             self._wire.say({"error": packed_error(outcome)})
+            self._holder.leave("it could not connect")
             return
         backend = self._holder.backend
         if not isinstance(backend, SharedConnection):

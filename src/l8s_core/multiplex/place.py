@@ -29,6 +29,9 @@ LONGEST_PATH = 100
 """Bytes of a unix socket's path: 108 with the final NUL on Linux, 104 on macOS (unix(7))."""
 
 STATE_LIMIT = 16 * 1024
+SSH_CONFIG_LIMIT = 1024 * 1024
+"""Bytes; of a longer one it is only looked whether it was written."""
+
 CONNECTION_FIELDS = (
     "backend",
     "remote_host",
@@ -71,7 +74,7 @@ class Place:
             "connection": connection_of(profile),
             "pinned": _pinned(),
             "key": _text(_public_half(profile.ssh_key_path)),
-            "ssh config": _stamp(Path.home() / ".ssh" / "config"),
+            "ssh config": _ssh_config(Path.home() / ".ssh" / "config"),
             "code": [l8s_core.__version__, sys.executable, *_code()],
             "plugins": [third_party, environ.get("L8S_BLOCK_PLUGINS", "")],
         }
@@ -217,6 +220,16 @@ def _public_half(path: str) -> Path:
 
 def _text(path: Path) -> str:
     return hashlib.sha256(files.read_limited(path, 64 * 1024) or b"").hexdigest()
+
+
+def _ssh_config(path: Path) -> object:
+    """What the user's ssh configuration says; the line by which it includes l8s's own entries makes no difference."""
+    try:
+        data = files.read_limited(path, SSH_CONFIG_LIMIT) or b""
+    except LocalFileError:
+        return _stamp(path)
+    kept = [line for line in data.split(b"\n") if b".l8s/ssh_config" not in line]
+    return hashlib.sha256(b"\n".join(kept)).hexdigest()
 
 
 def _stamp(path: Path) -> list[int]:
