@@ -190,8 +190,12 @@ def _retire_others(place: Place, profile: str) -> None:
             continue
         if not other.is_held():
             _sweep(other)
-        elif profile in other.state().get("profiles", ()):
-            ask(other, {"retire": profile}, timeout=1.0)
+        elif profile in (state := other.state()).get("profiles", ()):
+            pid = state.get("pid")
+            # one that is stopped would stay for ever
+            if ask(other, {"retire": profile}, timeout=1.0) is None and isinstance(pid, int):
+                if _process(pid, other).startswith("T"):
+                    _kill(other, pid)
 
 
 def _sweep(place: Place) -> None:

@@ -72,12 +72,20 @@ def _pin(home: Path, line: str) -> None:
         lambda home: _pin(home, "build.example.com ecdsa-sha2-nistp256 BBBB\n"),
         lambda home: (home / ".ssh" / "id_ed25519.pub").write_text("ssh-ed25519 BBBB two\n"),
         lambda home: (home / ".ssh" / "config").write_text("Host a b\n"),
+        lambda home: (home / ".ssh" / "config").unlink(),
     ],
 )
 def test_what_the_laptop_trusts_and_uses_counts(home: Path, change: Callable[[Path], object]) -> None:
     before = name()
     change(home)
     assert name() != before
+
+
+def test_the_line_that_includes_l8ss_own_entries_does_not_count(home: Path) -> None:
+    before = name()
+    config = home / ".ssh" / "config"
+    config.write_text(f"Include ~/.l8s/ssh_config\n{config.read_text()}")
+    assert name() == before
 
 
 def test_a_containers_key_does_not_count(home: Path) -> None:
@@ -88,6 +96,12 @@ def test_a_containers_key_does_not_count(home: Path) -> None:
 
 def test_plugins_count() -> None:
     assert len({name(), name(third_party=False), name(environ={"L8S_BLOCK_PLUGINS": "a"})}) == 3
+
+
+def test_an_installation_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = name()
+    monkeypatch.setattr(places, "_code", lambda: iter(["/site-packages", [1]]))
+    assert name() != before
 
 
 def test_one_of_many_gets_the_lock_and_a_removed_file_is_no_lock() -> None:
