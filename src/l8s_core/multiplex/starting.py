@@ -192,10 +192,10 @@ def _retire_others(place: Place, profile: str) -> None:
             _sweep(other)
         elif profile in (state := other.state()).get("profiles", ()):
             pid = state.get("pid")
+            unheard = ask(other, {"retire": profile}, timeout=1.0) is None
             # one that is stopped would stay for ever
-            if ask(other, {"retire": profile}, timeout=1.0) is None and isinstance(pid, int):
-                if _process(pid, other).startswith("T"):
-                    _kill(other, pid)
+            if unheard and isinstance(pid, int) and _process(pid, other).startswith("T"):
+                _kill(other, pid)
 
 
 def _sweep(place: Place) -> None:
