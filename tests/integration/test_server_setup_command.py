@@ -9,6 +9,9 @@ from collections.abc import Callable
 import pytest
 from lab import SUITES, Laptop, Server, script
 
+pytestmark = pytest.mark.timeout(400)
+"""Seconds: packages are installed on a server that is made and deleted for it."""
+
 PURGE = "DEBIAN_FRONTEND=noninteractive apt-get purge -y -q podman"
 UNITS = "systemctl is-active podman.socket; systemctl is-enabled podman.socket podman-restart.service"
 STATE = """

@@ -7,6 +7,9 @@ from collections.abc import Callable
 import pytest
 from lab import REPOSITORY, SUITES, Server, script
 
+pytestmark = pytest.mark.timeout(400)
+"""Seconds: packages are installed on a server that is made and deleted for it."""
+
 SETUP = (REPOSITORY / "scripts" / "setup-server.sh").read_text()
 ASK = "podman --url unix:///run/podman/podman.sock"
 # everything that the script may not touch, and what it sets up; file times included
