@@ -138,6 +138,17 @@ class Server:
             timeout=timeout,
         )
 
+    def start_sshd(self, options: str, *, pid_file: str) -> None:
+        """Start a further sshd, and return once it listens. It is the caller's to end, by ``pid_file``.
+
+        sshd goes into the background before it listens, and writes its pid when it does (OpenSSH 9.2 and 10,
+        sshd.c: daemon, server_listen, then the pid file).
+        """
+        self.run(
+            f"mkdir -p /run/sshd && rm -f {pid_file} && /usr/sbin/sshd {options} -o PidFile={pid_file} &&"
+            f" timeout 10 sh -c 'until test -s {pid_file}; do sleep 0.05; done'"
+        )
+
     def exec(self, *argv: str, check: bool = True, timeout: float = 60) -> Completed:
         """Run ``argv`` inside as root without SSH: for when the test has stopped sshd."""
         return complete([SCRIPT, "exec", self.name, "--", *argv], check=check, timeout=timeout)

@@ -56,7 +56,7 @@ def sshds(server: Server) -> Iterator[MakeSSHD]:
     made: list[str] = []
 
     def make(port: int, *lines: str, address: str | None = None, log: str = "DEBUG1", certified: bool = False) -> SSHD:
-        directory = server.run("mkdir -p /run/sshd; mktemp -d /tmp/l8s-sshd-XXXXXX").stdout.strip()
+        directory = server.run("mktemp -d /tmp/l8s-sshd-XXXXXX").stdout.strip()
         made.append(directory)
         server.run(f"ssh-keygen -q -t ed25519 -N '' -f {directory}/key")
         if certified:
@@ -68,14 +68,11 @@ def sshds(server: Server) -> Iterator[MakeSSHD]:
         config = (
             f"ListenAddress {address or server.host}:{port}",
             f"HostKey {directory}/key",
-            f"PidFile {directory}/pid",
             f"LogLevel {log}",
             *lines,
         )
         server.run(f"cat > {directory}/config", input="\n".join(config) + "\n")
-        server.run(f"/usr/sbin/sshd -f {directory}/config -E {directory}/log")
-        # it goes into the background before it listens, and writes its pid after
-        server.run(f"timeout 10 sh -c 'until test -s {directory}/pid; do sleep 0.05; done'")
+        server.start_sshd(f"-f {directory}/config -E {directory}/log", pid_file=f"{directory}/pid")
         kind, encoded = server.run(f"cat {directory}/key.pub").stdout.split()[:2]
         return SSHD(server, address or server.host, port, PublicKey(kind, encoded), directory)
 

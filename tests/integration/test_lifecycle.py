@@ -129,10 +129,8 @@ def test_another_machine_on_the_port_is_refused(server: Server, laptop: Laptop) 
     port = json.loads(laptop.l8s("-o", "json", "info", "x").stdout)["data"]["ssh_port"]
     laptop.l8s("stop", "x")
     # an sshd with another host key, on which the very same login would succeed
-    server.run(
-        "rm -f /tmp/other-key && ssh-keygen -q -t ed25519 -N '' -f /tmp/other-key && "
-        f"/usr/sbin/sshd -p {port} -o HostKey=/tmp/other-key -o PidFile=/run/other-sshd.pid"
-    )
+    server.run("rm -f /tmp/other-key && ssh-keygen -q -t ed25519 -N '' -f /tmp/other-key")
+    server.start_sshd(f"-p {port} -o HostKey=/tmp/other-key", pid_file="/run/other-sshd.pid")
     try:
         for options in ((), ("-o", "ControlPath=none")):
             refused = laptop.ssh(*options, "dev-x", "true", check=False)
@@ -160,7 +158,7 @@ def test_ports_of_foreign_and_stopped_containers_and_of_listeners_are_left_alone
     server: Server, image: str, laptop: Laptop
 ) -> None:
     server.run(f"podman create --name foreign -p 2200:80 {image} sleep 1000")
-    server.run("/usr/sbin/sshd -p 2201 -o PidFile=/run/other-sshd.pid")
+    server.start_sshd("-p 2201", pid_file="/run/other-sshd.pid")
     try:
         laptop.l8s("create", "x")
     finally:

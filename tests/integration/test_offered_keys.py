@@ -38,13 +38,12 @@ def selected(run: Run) -> str:
 @contextmanager
 def writing_sshd(server: Server, port: int, host_key: str) -> Iterator[str]:
     """A further sshd of the server that writes down every key it is shown; the name of its log."""
-    place = server.run("mkdir -p /run/sshd; mktemp -d /tmp/l8s-sshd-XXXXXX").stdout.strip()
-    server.run(
-        f"install -m600 {host_key} {place}/key &&"
-        f" /usr/sbin/sshd -f /dev/null -p {port} -h {place}/key -o PidFile={place}/pid -o LogLevel=DEBUG3"
-        f" -o AuthorizedKeysFile=/root/.ssh/authorized_keys -o StrictModes=no -E {place}/log &&"
-        # it goes into the background before it listens, and writes its pid after
-        f" timeout 10 sh -c 'until test -s {place}/pid; do sleep 0.05; done'"
+    place = server.run("mktemp -d /tmp/l8s-sshd-XXXXXX").stdout.strip()
+    server.run(f"install -m600 {host_key} {place}/key")
+    server.start_sshd(
+        f"-f /dev/null -p {port} -h {place}/key -o LogLevel=DEBUG3"
+        f" -o AuthorizedKeysFile=/root/.ssh/authorized_keys -o StrictModes=no -E {place}/log",
+        pid_file=f"{place}/pid",
     )
     try:
         yield f"{place}/log"

@@ -355,7 +355,7 @@ def test_a_dns_name_that_leads_home(laptop: Laptop, ears: Ears, own: str, answer
 
 def test_a_dns_name_that_turns_home_once_it_was_judged(laptop: Laptop, ears: Ears, server: Server, own: str) -> None:
     # the server listens at the same port as this machine's ears, so that only the address decides
-    server.run(f"mkdir -p /run/sshd; /usr/sbin/sshd -p {ears.port} -o PidFile=/run/l8s-second-sshd.pid")
+    server.start_sshd(f"-p {ears.port}", pid_file="/run/l8s-second-sshd.pid")
     try:
         configure(laptop, "build.example.com", ears.port)
         laptop.env["L8S_MULTIPLEX"] = "0"  # over a connection that is kept no name is asked for again
@@ -480,9 +480,7 @@ def test_the_sshd_of_this_machine_would_forward_to_podman(laptop: Laptop, own_ss
 
 
 def test_a_reverse_tunnel_home(laptop: Laptop, server: Server, own_sshd: OwnSSHD) -> None:
-    server.run(
-        "mkdir -p /run/sshd; /usr/sbin/sshd -p 2023 -o GatewayPorts=yes -o PidFile=/run/l8s-gateway.pid",
-    )
+    server.start_sshd("-p 2023 -o GatewayPorts=yes", pid_file="/run/l8s-gateway.pid")
     options = ("-F", "/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-p", "2023")
     known = laptop.home / "known"
     known.write_text(f"[{server.host}]:2023 {server.host_key.line}\n")
@@ -491,7 +489,7 @@ def test_a_reverse_tunnel_home(laptop: Laptop, server: Server, own_sshd: OwnSSHD
         *("-N", "-R", f"0.0.0.0:2222:127.0.0.1:{own_sshd.port}", f"root@{server.host}"),
     )
     try:
-        wait_for_port(server.host, 2222)
+        wait_for_port(server.host, 2222, tunnel)
         pin(laptop, server.host, 2222, own_sshd.key)
         configure(laptop, server.host, 2222)
         refused_by_the_machine(laptop, own_sshd)
@@ -501,13 +499,15 @@ def test_a_reverse_tunnel_home(laptop: Laptop, server: Server, own_sshd: OwnSSHD
         server.run("kill $(cat /run/l8s-gateway.pid)")
 
 
-def wait_for_port(host: str, port: int) -> None:
+def wait_for_port(host: str, port: int, tunnel: subprocess.Popen[str]) -> None:
+    """Wait until ``tunnel``, an ssh, has made ``port`` listen."""
     deadline = time.monotonic() + 10
     while True:
         try:
             socket.create_connection((host, port), timeout=2).close()
             return
         except OSError:
+            assert tunnel.poll() is None, tunnel.communicate()
             assert time.monotonic() < deadline, f"nothing listens at {host}, port {port}"
             time.sleep(0.05)
 
