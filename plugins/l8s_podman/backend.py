@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from l8s_core import names, policy
@@ -70,6 +70,8 @@ from l8s_podman.translate import service_ended, translated
 if TYPE_CHECKING:
     from podman.api.client import APIResponse
 
+T = TypeVar("T")
+
 PORT_TABLE_LIMIT = 32 * 1024 * 1024
 """Bytes of /proc/net/tcp and tcp6; a line is 150, so this is a server with 200,000 connections."""
 
@@ -79,8 +81,8 @@ BUILD_TIMEOUT = 1800.0
 TRANSFER_TIMEOUT = 300.0
 """Seconds between two pieces of an upload's or download's answer."""
 
-REMOVE_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
-"""Seconds before a removal is tried again because something in Podman still uses the container's storage."""
+PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds before Podman is asked again because it is in the middle of something that passes."""
 
 EXIT_PATIENCE = 2.0
 """Seconds after the end of a command's output until it is asked why there is no exit code."""
@@ -115,6 +117,10 @@ _SERVICE_AGE_SCRIPT = "; ".join(
 """The service's start and the start of a fresh process, by the same clock."""
 
 _STORAGE_BUSY = re.compile(r"directory not empty|device or resource busy|cleaning up storage", re.IGNORECASE)
+"""Why a container could not be removed now."""
+
+_BEING_REMOVED = re.compile(r"no such container", re.IGNORECASE)
+"""What Podman says, with a status 500, of a container that somebody is removing at this moment."""
 
 
 class PodmanBackend:
@@ -218,6 +224,9 @@ class PodmanBackend:
 
     def inspect(self, name: str) -> ContainerInfo:
         """One container."""
+        return _patiently(lambda: self._inspect(name), _BEING_REMOVED)
+
+    def _inspect(self, name: str) -> ContainerInfo:
         doing = f"looking at container {name}"
         response = self._api.request("GET", f"/containers/{quoted(name)}/json", doing=doing, allowed=(404,))
         if response.status_code == 404:
@@ -263,6 +272,9 @@ class PodmanBackend:
 
     def start(self, name: str) -> None:
         """Start a container; see the contract."""
+        _patiently(lambda: self._start(name), _BEING_REMOVED)
+
+    def _start(self, name: str) -> None:
         doing = f"starting container {name}"
         try:
             response = self._api.request(
@@ -282,6 +294,9 @@ class PodmanBackend:
 
     def stop(self, name: str, *, grace: float = 10.0) -> None:
         """Stop a container; see the contract."""
+        _patiently(lambda: self._stop(name, grace), _BEING_REMOVED)
+
+    def _stop(self, name: str, grace: float) -> None:
         response = self._api.request(
             "POST",
             f"/containers/{quoted(name)}/stop",
@@ -295,14 +310,7 @@ class PodmanBackend:
 
     def remove(self, name: str) -> bool:
         """Remove a container but none of its named volumes; whether there was one."""
-        for pause in REMOVE_PAUSES:
-            try:
-                return self._remove(name)
-            except RequestFailed as error:
-                if not _STORAGE_BUSY.search(error.reason):
-                    raise
-                time.sleep(pause)
-        return self._remove(name)
+        return _patiently(lambda: self._remove(name), _STORAGE_BUSY, _BEING_REMOVED)
 
     def _remove(self, name: str) -> bool:
         response = self._api.request(
@@ -763,6 +771,18 @@ class PodmanSession(PodmanBackend):
     def close(self) -> None:
         """Close what this caller has open; the connection stays."""
         self._api.close()
+
+
+def _patiently(ask: Callable[[], T], *passing: re.Pattern[str]) -> T:
+    """What ``ask`` returns, asked again as long as it fails with a reason that passes, for some seconds."""
+    for pause in PAUSES:
+        try:
+            return ask()
+        except RequestFailed as error:
+            if not any(reason.search(error.reason) for reason in passing):
+                raise
+            time.sleep(pause)
+    return ask()
 
 
 class _ServiceEndedError(BackendError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l8s_core.errors import ContainerNotRunning, OutcomeUnknown
+from l8s_core.errors import ContainerNotFound, ContainerNotRunning, OutcomeUnknown
 from l8s_core.model import ContainerRequest, Profile
 from l8s_podman.answers import (
     MAX_LINE,
@@ -27,6 +27,7 @@ from l8s_podman.answers import (
     published,
     specification,
 )
+from l8s_podman.api import RequestFailed
 from l8s_podman.backend import PodmanBackend
 
 JSON = st.recursive(
@@ -319,6 +320,77 @@ def test_nothing_is_left_running_as_long_as_it_can_be_reached(failure: BaseExcep
     with pytest.raises(type(failure)):
         backend.exec("dev-app", ["true"])
     assert backend.stopped == stops
+
+
+# In the words of 4.3 and of 5.4, with the status 500
+BEING_REMOVED = (
+    f"container {'ab' * 32} does not exist in database: no such container",
+    f"no container with ID {'ab' * 32} found in database: no such container",
+)
+
+
+class _Answers:
+    """In the place of the API: answers to requests, in order."""
+
+    where = "box"
+
+    def __init__(self, *answers: RequestFailed | int) -> None:
+        self.answers = list(answers)
+
+    def request(self, *_: object, doing: str, **__: object) -> object:
+        del doing
+        answer = self.answers.pop(0)
+        if isinstance(answer, RequestFailed):
+            raise answer
+        return type("Response", (), {"status_code": answer, "content": b"[]"})()
+
+
+@pytest.fixture
+def answering(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PodmanBackend, _Answers]]:
+    """A backend of a server that answers as told."""
+    monkeypatch.setattr("l8s_podman.backend.PAUSES", (0.0, 0.0))
+
+    def make(*answers: RequestFailed | int) -> tuple[PodmanBackend, _Answers]:
+        backend = PodmanBackend(Profile(name="dev", remote_host="box", remote_user="root"))
+        api = _Answers(*answers)
+        monkeypatch.setattr(backend, "_api", api)
+        return backend, api
+
+    return make
+
+
+def failed(reason: str) -> RequestFailed:
+    return RequestFailed("asking", "box", 500, reason)
+
+
+@pytest.mark.parametrize("reason", BEING_REMOVED)
+@pytest.mark.parametrize("method", ["inspect", "start", "stop"])
+def test_a_container_that_is_being_removed_is_soon_gone(
+    answering: Callable[..., tuple[PodmanBackend, _Answers]], method: str, reason: str
+) -> None:
+    backend, api = answering(failed(reason), failed(reason), 404)
+    with pytest.raises(ContainerNotFound):
+        getattr(backend, method)("dev-app")
+    assert api.answers == []
+
+
+@pytest.mark.parametrize("reason", [*BEING_REMOVED, "unlinkat /x: directory not empty", "device or resource busy"])
+def test_a_removal_beside_another_one(answering: Callable[..., tuple[PodmanBackend, _Answers]], reason: str) -> None:
+    backend, api = answering(failed(reason), 404)
+    assert not backend.remove("dev-app")
+    assert api.answers == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "left"), [("the database is locked", 2), (BEING_REMOVED[0], 0)], ids=["another reason", "for too long"]
+)
+def test_what_does_not_pass_is_told(
+    answering: Callable[..., tuple[PodmanBackend, _Answers]], reason: str, left: int
+) -> None:
+    backend, api = answering(*[failed(reason)] * 3)
+    with pytest.raises(RequestFailed, match=reason):
+        backend.inspect("dev-app")
+    assert len(api.answers) == left
 
 
 def test_a_backend_is_made_without_any_connection(monkeypatch: pytest.MonkeyPatch) -> None:
