@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from l8s_core.errors import BackendError
 from l8s_core.model import ContainerInfo, ContainerRequest
 
 MAX_LINE = 1024 * 1024
@@ -25,6 +26,41 @@ CPU_PERIOD = 100_000
 _PORT = re.compile(r"[0-9]{1,5}")
 
 NO_EXECUTABLE = re.compile(r"no such file or directory|executable file .*not found|not found in \$PATH", re.IGNORECASE)
+
+
+class RequestFailed(BackendError):
+    """The API answered with an error. ``status`` is the HTTP status, ``reason`` the server's words."""
+
+    def __init__(self, doing: str, where: str, status: int, reason: str) -> None:
+        super().__init__(f"Podman on {where} failed while {doing}: {reason or f'HTTP status {status}'}")
+        self.status = status
+        self.reason = reason
+
+
+def parse_json(data: bytes, *, doing: str, where: str) -> Any:
+    """Parse an answer.
+
+    Raises:
+        BackendError: it is not JSON.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BackendError(f"Podman on {where} gave an unreadable answer while {doing}.") from error
+
+
+def error_text(text: str) -> str:
+    """The server's words in an error answer: libpod's ``cause`` and ``message``, or the beginning of the text."""
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.strip()[:1000]
+    if isinstance(body, dict):
+        for key in ("message", "cause", "error"):
+            value = body.get(key)
+            if isinstance(value, str) and value:
+                return value.strip()[:1000]
+    return text.strip()[:1000]
 
 
 def quoted(name: str) -> str:

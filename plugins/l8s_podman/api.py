@@ -26,6 +26,7 @@ from urllib3.connection import HTTPConnection
 
 from l8s_core import names
 from l8s_core.errors import BackendError, socket_unavailable
+from l8s_podman.answers import RequestFailed, error_text, parse_json
 from l8s_podman.channels import Channels
 from l8s_podman.streams import BrokenOff, ChannelSocket
 from l8s_podman.translate import translated
@@ -48,15 +49,6 @@ BASE_URL = "http://podman"
 
 _STATUS = re.compile(rb"[1-5]\d\d")
 _VERSION = re.compile(r"^(\d+)\.(\d+)")
-
-
-class RequestFailed(BackendError):
-    """The API answered with an error. ``status`` is the HTTP status, ``reason`` the server's words."""
-
-    def __init__(self, doing: str, where: str, status: int, reason: str) -> None:
-        super().__init__(f"Podman on {where} failed while {doing}: {reason or f'HTTP status {status}'}")
-        self.status = status
-        self.reason = reason
 
 
 class Dialer:
@@ -365,32 +357,6 @@ def _dropped(error: BaseException | None) -> bool:
         and bool(error.args)
         and isinstance(error.args[0], urllib3.exceptions.ProtocolError)
     )
-
-
-def parse_json(data: bytes, *, doing: str, where: str) -> Any:
-    """Parse an answer.
-
-    Raises:
-        BackendError: it is not JSON.
-    """
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BackendError(f"Podman on {where} gave an unreadable answer while {doing}.") from error
-
-
-def error_text(text: str) -> str:
-    """The server's words in an error answer: libpod's ``cause`` and ``message``, or the beginning of the text."""
-    try:
-        body = json.loads(text)
-    except (ValueError, RecursionError):
-        return text.strip()[:1000]
-    if isinstance(body, dict):
-        for key in ("message", "cause", "error"):
-            value = body.get(key)
-            if isinstance(value, str) and value:
-                return value.strip()[:1000]
-    return text.strip()[:1000]
 
 
 def _read_head(reader: Any) -> tuple[int, dict[str, str]]:

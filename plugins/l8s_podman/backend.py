@@ -1,8 +1,11 @@
 """The RemoteBackend for Podman 4.3 to 5.x.
 
 Podman's answers are read with care: 4.3 reports a taken name and a missing image with the same status 500 as a real
-fault, so what a failure means is looked up rather than guessed from the status. Not here: the connection
-(`l8s_podman.link`), the wire (`l8s_podman.api`), what a development container is (core).
+fault, so what a failure means is looked up rather than guessed from the status.
+
+paramiko, fabric, requests and podman take a quarter of a second to import. Here they are imported by a thread while
+`open` finds the way to the server and waits for it. Not here: the connection (`l8s_podman.link`), the wire
+(`l8s_podman.api`), what a development container is (core).
 """
 
 from __future__ import annotations
@@ -10,10 +13,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
+from importlib import import_module
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -42,9 +49,11 @@ from l8s_core.model import (
     StreamName,
     VolumeInfo,
 )
+from l8s_core.on_demand import Later
 from l8s_core.steps import Steps
 from l8s_podman.answers import (
     NO_EXECUTABLE,
+    RequestFailed,
     as_mapping,
     identity,
     inspected,
@@ -54,21 +63,23 @@ from l8s_podman.answers import (
     mapping,
     never_ran,
     number,
+    parse_json,
     process_start,
     published,
     quoted,
     specification,
     text_mapping,
 )
-from l8s_podman.api import Dialer, PodmanAPI, RequestFailed, parse_json
-from l8s_podman.channels import Channels, Ready
-from l8s_podman.exec_stream import MARKER, STOP_SCRIPT, feed, frames
-from l8s_podman.link import Link
-from l8s_podman.streams import BrokenOff, ChannelSocket
-from l8s_podman.translate import service_ended, translated
+from l8s_podman.arrival import arrive
 
 if TYPE_CHECKING:
     from podman.api.client import APIResponse
+
+    from l8s_podman import api, channels, exec_stream, link, streams, translate
+else:
+    api, channels, exec_stream, link, streams, translate = (
+        Later(f"l8s_podman.{name}") for name in ("api", "channels", "exec_stream", "link", "streams", "translate")
+    )
 
 T = TypeVar("T")
 
@@ -123,29 +134,78 @@ _BEING_REMOVED = re.compile(r"no such container", re.IGNORECASE)
 """What Podman says, with a status 500, of a container that somebody is removing at this moment."""
 
 
+class _Wiring:
+    """What one caller talks through: its own channels on a connection, and the API over them once it is needed."""
+
+    def __init__(self, connection: link.Link, ready: channels.Ready, profile: Profile) -> None:
+        self.link = connection
+        self.ready = ready
+        self.channels = channels.Channels(connection, ready)
+        self._profile = profile
+
+    @cached_property
+    def dialer(self) -> api.Dialer:
+        return api.Dialer(self.channels, names.socket_path(self._profile.remote_socket))
+
+    @cached_property
+    def api(self) -> api.PodmanAPI:
+        return api.PodmanAPI(self.channels, self.dialer, where=self._profile.remote_host)
+
+    def close(self) -> None:
+        """Close the caller's own: what it has open to the API."""
+        if "api" in vars(self):
+            self.api.close()
+
+
 class PodmanBackend:
     """Podman on a profile's server."""
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._restarts: bool | None = None
-        self._reset()
+        self._wiring: _Wiring | None = None
 
-    def _reset(self) -> None:
-        link = Link(self._profile)
-        self._use(link, Ready(link, names.socket_path(self._profile.remote_socket)))
+    @property
+    def _wired(self) -> _Wiring:
+        """What it talks through, made when it is first needed."""
+        if self._wiring is None:
+            connection = link.Link(self._profile)
+            ready = channels.Ready(connection, names.socket_path(self._profile.remote_socket))
+            self._wiring = _Wiring(connection, ready, self._profile)
+        return self._wiring
 
-    def _use(self, link: Link, ready: Ready) -> None:
-        self._link, self._ready = link, ready
-        self._channels = Channels(link, ready)
-        self._dialer = Dialer(self._channels, names.socket_path(self._profile.remote_socket))
-        self._api = PodmanAPI(self._channels, self._dialer, where=self._profile.remote_host)
+    @property
+    def _link(self) -> link.Link:
+        return self._wired.link
+
+    @property
+    def _ready(self) -> channels.Ready:
+        return self._wired.ready
+
+    @property
+    def _channels(self) -> channels.Channels:
+        return self._wired.channels
+
+    @property
+    def _dialer(self) -> api.Dialer:
+        return self._wired.dialer
+
+    @property
+    def _api(self) -> api.PodmanAPI:
+        return self._wired.api
 
     # The connection
 
     def open(self, steps: Steps) -> Endpoint:
         """Connect and authenticate; see the contract."""
-        return self._link.open(steps)
+        if "l8s_podman.api" not in sys.modules:
+            threading.Thread(target=_import_the_rest, name="l8s-import", daemon=True).start()
+        arrival = arrive(self._profile, steps)
+        try:
+            return self._link.open(steps, arrival)
+        except BaseException:
+            arrival.connected.close()
+            raise
 
     def machine(self) -> MachineIdentity:
         """Read the machine's identity over the same connection; see the contract."""
@@ -192,10 +252,11 @@ class PodmanBackend:
 
     def close(self) -> None:
         """Close the API's connections and the link; `open` makes new ones."""
-        self._api.close()
-        self._ready.close()
-        self._link.close()
-        self._reset()
+        wiring, self._wiring = self._wiring, None
+        if wiring is not None:
+            wiring.close()
+            wiring.ready.close()
+            wiring.link.close()
 
     @property
     def round_trips(self) -> int:
@@ -403,7 +464,7 @@ class PodmanBackend:
             argv,
             user=user,
             workdir=workdir,
-            env={**(env or {}), MARKER: marker},
+            env={**(env or {}), exec_stream.MARKER: marker},
             stdin=stdin is not None,
         )
         kept: dict[StreamName, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
@@ -505,7 +566,7 @@ class PodmanBackend:
         begun = time.monotonic()
         try:
             if stdin is not None:
-                feed(stream, stdin)
+                exec_stream.feed(stream, stdin)
             with self._channels.cuttable():
                 for kind, data in self._frames_until(stream, reader, deadline, doing):
                     sink(kind, data)
@@ -515,10 +576,10 @@ class PodmanBackend:
         return self._exit_code(session, begun, deadline, doing)
 
     def _frames_until(
-        self, stream: ChannelSocket, reader: IO[bytes], deadline: float | None, doing: str
+        self, stream: streams.ChannelSocket, reader: IO[bytes], deadline: float | None, doing: str
     ) -> Iterator[tuple[StreamName, bytes]]:
         """The frames until ``deadline``; what the consumer raises is not translated."""
-        source = frames(reader)
+        source = exec_stream.frames(reader)
         while True:
             if deadline is not None:
                 left = deadline - time.monotonic()
@@ -526,12 +587,12 @@ class PodmanBackend:
                     raise _DeadlinePassed
                 stream.settimeout(left)
             try:
-                with translated(doing, write=True, where=self._api.where, link_dead=lambda: self._link.dead):
+                with translate.translated(doing, write=True, where=self._api.where, link_dead=lambda: self._link.dead):
                     item = next(source, None)
             except OutcomeUnknown as error:
                 if deadline is not None and isinstance(error.__cause__, TimeoutError) and not self._link.dead:
                     raise _DeadlinePassed from None
-                if isinstance(error.__cause__, BrokenOff):
+                if isinstance(error.__cause__, streams.BrokenOff):
                     raise self._service_ended(doing) from error
                 raise
             if item is None:
@@ -566,7 +627,7 @@ class PodmanBackend:
             pause = min(pause * 2, 1.0)
 
     def _service_ended(self, doing: str) -> BackendError:
-        return service_ended(
+        return translate.service_ended(
             f"Podman's service on {self._api.where} ended while {doing}: the output was cut off, and the command was "
             "stopped.",
             _ServiceEndedError,
@@ -587,7 +648,7 @@ class PodmanBackend:
             with self._channels.call():  # its own: that the command was interrupted is why it is stopped
                 session = self._exec_session(
                     name,
-                    ["/bin/sh", "-c", STOP_SCRIPT, "sh", f"{MARKER}={marker}"],
+                    ["/bin/sh", "-c", exec_stream.STOP_SCRIPT, "sh", f"{exec_stream.MARKER}={marker}"],
                     user="0",
                     workdir="/",
                     env={},
@@ -754,10 +815,9 @@ class PodmanBackend:
 class PodmanSession(PodmanBackend):
     """One caller's face of a connection that others use too; see `BackendSession`."""
 
-    def __init__(self, profile: Profile, link: Link, ready: Ready) -> None:
-        self._profile = profile
-        self._restarts = None
-        self._use(link, ready)
+    def __init__(self, profile: Profile, connection: link.Link, ready: channels.Ready) -> None:
+        super().__init__(profile)
+        self._wiring = _Wiring(connection, ready, profile)
 
     def open(self, steps: Steps) -> Endpoint:
         """What the connection leads to; it is open already."""
@@ -770,7 +830,7 @@ class PodmanSession(PodmanBackend):
 
     def close(self) -> None:
         """Close what this caller has open; the connection stays."""
-        self._api.close()
+        self._wired.close()
 
 
 def _patiently(ask: Callable[[], T], *passing: re.Pattern[str]) -> T:
@@ -791,3 +851,10 @@ class _ServiceEndedError(BackendError):
 
 class _DeadlinePassed(Exception):
     """A command's time is up."""
+
+
+def _import_the_rest() -> None:
+    """In the order in which they are needed; what is wrong with one, its first use will say."""
+    with suppress(Exception):
+        import_module("l8s_podman.link")
+        import_module("l8s_podman.api")

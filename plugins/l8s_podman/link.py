@@ -1,14 +1,14 @@
 """The one SSH connection: opened strictly, watched, and the carrier of everything else.
 
 Host keys are compared with l8s's own known_hosts and nothing else; one key of the agent is offered and nothing else;
-the address connected to is the one that was judged. Not here: what is said over it (`l8s_podman.api`).
+the address connected to is the one that was judged. Not here: how it got to the server (`l8s_podman.arrival`), and what
+is said over it (`l8s_podman.api`).
 """
 
 from __future__ import annotations
 
 import logging
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,26 +20,23 @@ import paramiko
 from attrs import frozen
 from paramiko.hostkeys import HostKeyEntry
 
-from l8s_core import agent, names
+from l8s_core import names
 from l8s_core.errors import (
     AgentUnavailable,
     AuthenticationFailed,
     ConnectionFailed,
     HostKeyRejected,
-    HostUnreachable,
     L8sError,
     ssh_connection_failed,
 )
 from l8s_core.known_hosts import KnownHosts, server_name
 from l8s_core.model import DEFAULT_SSH_PORT, Endpoint, OutputSink, Profile, PublicKey, StreamName
 from l8s_core.steps import Steps
-from l8s_podman.route import Hop, find_route, jump_option
+from l8s_podman.arrival import Arrival, arrive, label
+from l8s_podman.route import Hop, jump_option
 from l8s_podman.streams import LinkLost
 from l8s_podman.translate import translated
 from l8s_podman.transport import SSHTransport, WatchedSocket
-
-CONNECT_TIMEOUT = 5.0
-"""Seconds for one address to accept a TCP connection."""
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds for the key exchange."""
@@ -127,34 +124,28 @@ class Link:
 
     # Opening
 
-    def open(self, steps: Steps) -> Endpoint:
-        """Connect and authenticate; closed again when that fails.
+    def open(self, steps: Steps, arrival: Arrival | None = None) -> Endpoint:
+        """Authenticate on the connection of ``arrival``, which is made unless it is given; closed when that fails.
 
         Raises: as `l8s_core.contracts.RemoteBackend.open` says.
         """
+        arrived = arrival or arrive(self._profile, steps)
         try:
-            return self._open(steps)
+            return self._open(arrived, steps)
         except BaseException:
+            arrived.connected.close()
             self.close()
             raise
 
-    def _open(self, steps: Steps) -> Endpoint:
-        profile = self._profile
-        with steps.step("address") as step:
-            try:
-                hops = find_route(profile)
-            except HostUnreachable as error:
-                raise ssh_connection_failed(
-                    profile.remote_user, profile.remote_host, profile.remote_port or 22, error.message
-                ) from error
-            step.detail = ", ".join(hops[0].addresses) + (f" (through {jump_option(hops)})" if hops[1:] else "")
-        with steps.step("agent") as step:
-            wanted = agent.select_key(profile)
-            key = self._agent_key(wanted)
-            step.detail = f"{wanted.type} {wanted.fingerprint}"
-        address = ""
-        for hop in hops:
-            address = self._connect(hop, key, steps, "" if hop is hops[-1] else f" of jump host {hop.host}")
+    def _open(self, arrived: Arrival, steps: Steps) -> Endpoint:
+        profile, hops = self._profile, arrived.hops
+        key = self._agent_key(arrived.key)
+        self._connect(hops[0], arrived.connected, key, steps, label(hops[0], hops))
+        for hop in hops[1:]:
+            with steps.step(f"TCP{label(hop, hops)}") as step:
+                inner = self._dial_on(hop)
+                step.detail = f"{hop.host}, port {hop.port}"
+            self._connect(hop, inner, key, steps, label(hop, hops))
         assert self._transport is not None
         server = hops[-1]
         self._endpoint = Endpoint(
@@ -162,7 +153,7 @@ class Link:
             host=server.host,
             port=server.port,
             socket=profile.remote_socket,
-            address=address,
+            address="" if hops[1:] else arrived.address,  # what a jump host connects to is its to resolve
             jump=jump_option(hops),
         )
         return self._endpoint
@@ -177,20 +168,19 @@ class Link:
             hints=(f"Add it again: ssh-add {names.printable(self._profile.ssh_key_path)}",),
         )
 
-    def _connect(self, hop: Hop, key: paramiko.AgentKey, steps: Steps, label: str) -> str:
-        """Add one hop to the connection; the IP address it is on, "" when a jump host resolved it."""
+    def _connect(
+        self, hop: Hop, inner: socket.socket | paramiko.Channel, key: paramiko.AgentKey, steps: Steps, of_hop: str
+    ) -> None:
+        """Add one hop to the connection, over ``inner``, a stream to it."""
         known = KnownHosts().keys(server_name(hop.host, hop.port))
-        with steps.step(f"TCP{label}") as step:
-            inner, address = self._dial(hop)
-            step.detail = f"{address or hop.host}, port {hop.port}"
         config = fabric.Config(lazy=True, overrides={"load_ssh_configs": False})
         with ExitStack() as stage:
-            checking = stage.enter_context(steps.step(f"host key{label}"))
+            checking = stage.enter_context(steps.step(f"host key{of_hop}"))
             checking.detail = ", ".join(item.fingerprint for item in known)
 
             def authenticating() -> None:
                 stage.close()  # the host key was accepted: that step is done
-                stage.enter_context(steps.step(f"authentication{label}")).detail = f"as {hop.user}"
+                stage.enter_context(steps.step(f"authentication{of_hop}")).detail = f"as {hop.user}"
 
             connection = fabric.Connection(
                 host=hop.host,
@@ -228,35 +218,13 @@ class Link:
         assert isinstance(transport, SSHTransport)
         transport.watch()
         self._transport = transport
-        return address
 
-    def _dial(self, hop: Hop) -> tuple[socket.socket | paramiko.Channel, str]:
-        """A connected stream to the hop: TCP to a judged address, or a channel of the hop before it."""
-        if self._transport is not None:
-            try:
-                channel = self._transport.open_channel(
-                    "direct-tcpip", (hop.host, hop.port), ("", 0), timeout=CHANNEL_TIMEOUT
-                )
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                raise ssh_connection_failed(hop.user, hop.host, hop.port, f"the jump host says: {error}") from error
-            return channel, ""
-        failures = []
-        for address in hop.addresses:
-            try:
-                connected = socket.create_connection((address, hop.port), timeout=CONNECT_TIMEOUT)
-            except OSError as error:
-                reason = (
-                    f"no answer within {CONNECT_TIMEOUT:g} s" if isinstance(error, TimeoutError) else error.strerror
-                )
-                failures.append(f"{address}: {reason or error}")
-                continue
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if sys.platform == "linux":
-                # Milliseconds that what was sent may stay unacknowledged. The watchdog of the transport judges by what
-                # comes in; this notices a line on which only the other direction works.
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 12_000)
-            return connected, address
-        raise ssh_connection_failed(hop.user, hop.host, hop.port, "; ".join(failures))
+    def _dial_on(self, hop: Hop) -> paramiko.Channel:
+        """A stream to the next hop, from the one before it."""
+        try:
+            return self.transport().open_channel("direct-tcpip", (hop.host, hop.port), ("", 0), timeout=CHANNEL_TIMEOUT)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise ssh_connection_failed(hop.user, hop.host, hop.port, f"the jump host says: {error}") from error
 
     def _refused(self, hop: Hop, known: Sequence[PublicKey], error: Exception) -> ConnectionFailed:
         """What a failed handshake means."""

@@ -12,23 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import paramiko
-import podman.errors
-import requests
-import urllib3.exceptions
 
 from l8s_core.errors import BackendError, ConnectionFailed, L8sError, OutcomeUnknown
 from l8s_podman.streams import BrokenOff
 
 SERVICE_LOG = "See why: journalctl -u podman.service, on the server"
-
-_OF_A_STREAM = (
-    ConnectionError,
-    requests.ConnectionError,
-    urllib3.exceptions.ProtocolError,
-    http.client.HTTPException,
-    requests.exceptions.ChunkedEncodingError,
-)
-"""As what the end of a stream comes up."""
 
 
 def translate(error: Exception, *, doing: str, write: bool, where: str, link_dead: bool) -> L8sError:
@@ -38,6 +26,11 @@ def translate(error: Exception, *, doing: str, write: bool, where: str, link_dea
     """
     if isinstance(error, L8sError):
         return error
+    # nothing failed that would have needed them, and the connection is there before they are (`l8s_podman.backend`)
+    import podman.errors
+    import requests
+    import urllib3.exceptions
+
     if isinstance(error, podman.errors.APIError) and isinstance(error.__cause__, Exception):
         # podman-py wraps whatever is an OSError, and with it every error of requests, as an error of the API.
         error = error.__cause__
@@ -52,7 +45,14 @@ def translate(error: Exception, *, doing: str, write: bool, where: str, link_dea
     lost = link_dead or any(map(_of_the_link, chain))
     reason = _reason(chain)
     if not lost and not timed_out:
-        if not isinstance(error, _OF_A_STREAM):
+        of_a_stream = (
+            ConnectionError,
+            requests.ConnectionError,
+            urllib3.exceptions.ProtocolError,
+            http.client.HTTPException,
+            requests.exceptions.ChunkedEncodingError,
+        )
+        if not isinstance(error, of_a_stream):
             return BackendError(f"Podman on {where} failed while {doing}: {reason}")
         if not write:
             return service_ended(f"The answer of Podman on {where} broke off while {doing} ({reason}).")

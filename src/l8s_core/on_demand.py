@@ -1,4 +1,4 @@
-"""Names of a package that live in its modules, each imported when it is first used (PEP 562).
+"""Names of a package that live in its modules, and modules, each imported when it is first used (PEP 562).
 
 Defining a class of attrs costs half a millisecond, and the library has dozens of them; a command uses few.
 """
@@ -29,3 +29,14 @@ def names_of(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], ob
         return sorted({*vars(sys.modules[package]), *home_of})
 
     return look_up, listing
+
+
+class Later:
+    """The module of that name, imported when something of it is first used. For the type checker, import it too."""
+
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __getattr__(self, name: str) -> object:
+        """What the module has of that name."""
+        return getattr(import_module(self.__name__), name)

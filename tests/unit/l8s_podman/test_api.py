@@ -15,7 +15,8 @@ import paramiko
 import pytest
 
 from l8s_core.errors import BackendError, ConnectionFailed, OutcomeUnknown, SocketUnavailable
-from l8s_podman.api import LOOKS, Dialer, PodmanAPI, RequestFailed, _read_head, error_text, parse_json
+from l8s_podman.answers import RequestFailed
+from l8s_podman.api import LOOKS, Dialer, PodmanAPI, _read_head
 from l8s_podman.link import Ran
 from l8s_podman.streams import BrokenOff, LinkLost
 
@@ -329,35 +330,6 @@ def test_the_servers_clock_is_its_last_answers_date_and_what_went_by(make_api: M
 
 
 # Reading
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ('{"message": "m", "cause": "c"}', "m"),
-        ('{"cause": "c"}', "c"),
-        ('{"error": " e "}', "e"),
-        ('{"message": "", "cause": 5, "error": "e"}', "e"),
-        ('{"message": 5}', '{"message": 5}'),
-        ("[1]", "[1]"),
-        ("null", "null"),
-        (" plain words\n", "plain words"),
-        ("", ""),
-        ("x" * 5000, "x" * 1000),
-        ("[" * 100_000, "[" * 1000),
-        ('{"message": "' + "m" * 5000 + '"}', "m" * 1000),
-        ("9" * 5000, "9" * 1000),
-    ],
-    ids=range(13),
-)
-def test_the_servers_words(text: str, words: str) -> None:
-    assert error_text(text) == words
-
-
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe\xff", b"[" * 100_000, b"NaN}", b"9" * 5000])
-def test_what_is_no_json_is_an_error_of_podman(data: bytes) -> None:
-    with pytest.raises(BackendError, match="unreadable answer while asking"):
-        parse_json(data, doing="asking", where="box")
 
 
 def head(data: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -27,8 +27,8 @@ from l8s_core.errors import (
 from l8s_core.known_hosts import KnownHosts, parse_public_key
 from l8s_core.model import Profile, PublicKey, Step
 from l8s_core.steps import Steps
+from l8s_podman import arrival, transport
 from l8s_podman import link as module
-from l8s_podman import transport
 from l8s_podman.link import Link
 from l8s_podman.route import Hop
 
@@ -89,7 +89,7 @@ def lead_to(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
     def lead(port: int, *addresses: str) -> str:
         hop = Hop(user="root", host=HOST, port=port, addresses=addresses or ("127.0.0.1",))
-        monkeypatch.setattr(module, "find_route", lambda profile: (hop,))
+        monkeypatch.setattr(arrival, "find_route", lambda profile: (hop,))
         return f"[{HOST}]:{port}"
 
     return lead
@@ -219,11 +219,14 @@ def test_the_key_of_another_port_is_no_warrant(
 
 
 def test_a_key_that_left_the_agent(
-    keys: list[PublicKey], lead_to: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    keys: list[PublicKey],
+    make_server: Callable[..., LoopbackServer],
+    lead_to: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lead_to(1)
+    lead_to(make_server().port)
     gone = evolve(keys[0], base64="AAAA" + keys[0].base64[4:-8] + "AAAAAAAA")
-    monkeypatch.setattr(module.agent, "select_key", lambda profile: gone)
+    monkeypatch.setattr(arrival.agent, "select_key", lambda profile: gone)
     with pytest.raises(AgentUnavailable, match="no longer holds"):
         Link(PROFILE).open(Steps())
 
@@ -344,7 +347,7 @@ def test_a_name_without_address_is_the_seeds_second_scenario(monkeypatch: pytest
     def fail(profile: Profile) -> None:
         raise HostUnreachable("The name box.example has no address.")
 
-    monkeypatch.setattr(module, "find_route", fail)
+    monkeypatch.setattr(arrival, "find_route", fail)
     with pytest.raises(HostUnreachable, match=r"Failed to connect to: root@box\.example") as raised:
         Link(PROFILE).open(Steps())
     assert raised.value.step == "address"
