@@ -124,9 +124,10 @@ def fault_lines(stats: Mapping[str, list[Any]]) -> list[str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
-    """With ``--dist loadgroup``, keep all tests of one server in one worker: they may switch it off.
+    """With ``--dist loadgroup``, give a worker all tests of one file that use a server with the same Podman.
 
-    By the test's id, because xdist's own way (the mark ``xdist_group``) has no effect with pytest 9.2.
+    Each worker has servers of its own. By the test's id, because xdist's own way (the mark ``xdist_group``) has no
+    effect with pytest 9.2.
     """
     if config.getoption("dist") != "loadgroup":
         return None
@@ -136,7 +137,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | 
         def _split_scope(self, nodeid: str) -> str:
             # "[podman-4.3]", "[podman-4.3-yes]", "[at 3000-podman-4.3]"
             parameters = f"-{nodeid.partition('[')[2].rstrip(']')}-"
-            return next((server for server in lab.SUITES if f"-{server}-" in parameters), nodeid)
+            server = next((server for server in lab.SUITES if f"-{server}-" in parameters), None)
+            return nodeid if server is None else f"{nodeid.partition('::')[0]} {server}"
 
     return ByServer(config, log)
 

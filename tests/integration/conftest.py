@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -42,16 +42,19 @@ def _trap_untouched(trap: Run) -> Iterator[None]:
     assert trap.trapped() == before
 
 
-@pytest.fixture(scope="session")
-def lab(run: Run) -> Mapping[str, Server]:
-    """Both servers, up."""
-    return run.servers()
-
-
 @pytest.fixture(scope="session", params=SUITES)
-def server(request: pytest.FixtureRequest, lab: Mapping[str, Server]) -> Server:
+def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server:
     """Each server in turn. A test leaves it switched on and without containers."""
-    return lab[request.param]
+    if request.param not in servers:
+        servers[request.param] = Run.current().server(request.param)
+    return servers[request.param]
+
+
+@pytest.fixture(scope="session")
+def servers(run: Run) -> dict[str, Server]:
+    """The servers that this process has brought up so far."""
+    del run  # it skips where there can be none
+    return {}
 
 
 @pytest.fixture(scope="session")

@@ -240,21 +240,18 @@ class Run:
         except FileNotFoundError:
             return None
 
-    def servers(self) -> dict[str, Server]:
-        """The two servers, by the ids of `SUITES`; the first process that asks brings both up."""
-        state = self.directory / "servers.json"
+    def server(self, key: str) -> Server:
+        """The server with this id of `SUITES` that this process alone uses; brought up when it is first asked for.
+
+        The workers of pytest-xdist are processes: each has servers of its own, and may switch them off.
+        """
         with _locked(self.directory / "servers.lock"):
-            if not state.exists():
+            swept = self.directory / "swept"
+            if not swept.exists():
                 script("sweep", timeout=120)
-                self.make_key()
-                ups = {
-                    key: self._up(f"t{self.owner}-{number}", suite)
-                    for number, (key, suite) in enumerate(SUITES.items())
-                }
-                made = {key: {"name": name, "host": _address(up)} for key, (name, up) in ups.items()}
-                state.write_text(json.dumps(made))
-            known = json.loads(state.read_text())
-        return {key: self._server(suite=SUITES[key], **known[key]) for key in SUITES}
+                swept.touch()
+            self.make_key()
+        return self._came_up(SUITES[key], *self._up("t", SUITES[key]))
 
     @contextmanager
     def extra_server(
@@ -263,20 +260,24 @@ class Run:
         """A server for one test. With ``boot_offset`` 0 it is like an LXC container on the laptop itself."""
         with _locked(self.directory / "servers.lock"):
             self.make_key()
-            number = len(self._names())
-        name, process = self._up(f"x{self.owner}-{number}", suite, podman_socket=podman_socket, boot_offset=boot_offset)
-        server = self._server(name=name, suite=suite, host=_address(process))
+        up = self._up("x", suite, podman_socket=podman_socket, boot_offset=boot_offset)
+        server = self._came_up(suite, *up)
         try:
             yield server
         finally:
             server.down()
 
+    def _came_up(self, suite: str, name: str, process: subprocess.Popen[str]) -> Server:
+        return self._server(name=name, suite=suite, host=_address(process))
+
     def _up(
-        self, name: str, suite: str, *, podman_socket: bool = True, boot_offset: int | None = None
+        self, kind: str, suite: str, *, podman_socket: bool = True, boot_offset: int | None = None
     ) -> tuple[str, subprocess.Popen[str]]:
         # noted before it exists, so that it is taken down even when it does not come up
-        with (self.directory / "names").open("a") as names:
-            print(name, file=names)
+        with _locked(self.directory / "names.lock"):
+            name = f"{kind}{self.owner}-{len(self._names())}"
+            with (self.directory / "names").open("a") as names:
+                print(name, file=names)
         env = {
             **os.environ,
             "LAB_AUTHORIZED_KEYS": f"{self.key_file}.pub",
