@@ -251,7 +251,7 @@ class Unpacker:
     def _pax_number(self, key: bytes) -> int:
         whole = self._long[key].partition(b".")[0]
         digits = whole.removeprefix(b"-")
-        if not digits.isdigit() or len(digits) > 19 or (key == b"size" and int(whole) > MAX_SIZE):
+        if not digits.isdigit() or len(digits) > 19 or (key == b"size" and not 0 <= int(whole) <= MAX_SIZE):
             raise _refused("its attributes are broken")
         return int(whole)
 

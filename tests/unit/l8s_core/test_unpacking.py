@@ -132,6 +132,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "attributes without end": lambda: archive(entry("p", b"9 a=" * 20_000, kind=b"x"), entry("x", b"x")),
     "attributes that lie": lambda: archive(entry("p", b"999 path=/etc/evil\n", kind=b"x"), entry("x", b"x")),
     "attributes of no size": lambda: archive(entry("p", b"12 size=-1x\n", kind=b"x"), entry("x", b"x")),
+    "a size below nothing": lambda: archive(entry("p", b"13 size=-512\n", kind=b"x"), entry("x", b"x" * 5000)),
+    "a size far below nothing": lambda: archive(entry("p", b"16 size=-999999\n", kind=b"x"), entry("x", b"x")),
     "an absolute name in attributes": lambda: archive(entry("p", b"18 path=/etc/evil\n", kind=b"x"), entry("x", b"x")),
     "a NUL in attributes": lambda: archive(entry("p", b"14 path=a/\0b\n", kind=b"x"), directory("a")),
     "an absolute long name": lambda: archive(entry("././@LongLink", b"/" + LONG.encode(), kind=b"L"), entry("x", b"x")),
