@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 import sys
 import time
@@ -100,7 +101,8 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
 
     Symlinks are followed, and a dangling one gets its target made. An existing file keeps its mode (and its
     owner, when root writes); a new one gets ``mode``. The bytes are on the disk when this returns. Whatever
-    fails, the old file stays and no temporary file is left.
+    fails, the old file stays and no temporary file is left; that of a process that was killed, the next write of the
+    same file clears away.
 
     Raises:
         LocalFileError: no such directory, no permission, no space, another user's file, no regular file.
@@ -267,10 +269,8 @@ def _beside(target: Path, data: bytes, mode: int) -> Iterator[Path]:
         mode = stat.S_IMODE(found.st_mode)
         owner = (found.st_uid, found.st_gid)
 
-    import tempfile  # imported late: it pulls in shutil and every compressor
-
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:80]}.l8s-")
-    temporary = Path(name)
+    _sweep(target)
+    descriptor, temporary = _temporary(target)
     try:
         with os.fdopen(descriptor, "wb") as file:
             if owner is not None and os.geteuid() == 0:
@@ -282,9 +282,41 @@ def _beside(target: Path, data: bytes, mode: int) -> Iterator[Path]:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        yield temporary
+            yield temporary  # open until it has its name: so long it is locked
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(target: Path) -> tuple[int, Path]:
+    """A new file beside ``target``, and locked, by which `_sweep` knows that whoever writes it lives."""
+    import tempfile  # imported late: it pulls in shutil and every compressor
+
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_prefix(target))
+        with contextlib.suppress(OSError):  # where there are no locks nothing is swept
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)  # it was swept in the moment before it was locked
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:80]}.l8s-"
+
+
+def _sweep(target: Path) -> None:
+    """Remove what processes that were killed while they wrote ``target`` have left beside it."""
+    ours = re.compile(re.escape(_prefix(target)) + "[a-z0-9_]{8}")  # as tempfile makes names
+    with contextlib.suppress(OSError), os.scandir(target.parent) as found:
+        left = [entry.path for entry in found if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
+        for path in left:
+            with contextlib.suppress(OSError):  # it is being written, or it is somebody else's
+                descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    Path(path).unlink()
+                finally:
+                    os.close(descriptor)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -605,7 +605,7 @@ def memory(value: object) -> int:
 
 def idle_time(value: object) -> float:
     """For how long an unused connection is kept, in seconds, from a number of seconds or ``90s``, ``10m``, ``2h``."""
-    what, rule, hint = "multiplex", "it must be a time up to 24h", "Write it like 10m, or 0 for no connections kept"
+    what, rule, hint = "idle time", "it must be a time up to 24h", "Write it like 10m, or 0 for no connections kept"
     if isinstance(value, str):
         match = re.fullmatch(r"([0-9]{1,6})([smh])|(0)", value, re.ASCII)
         if match is None:

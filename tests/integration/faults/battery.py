@@ -319,13 +319,14 @@ class Battery:
         lines = path.read_text().splitlines() if path.exists() else []
         entries = {line.removeprefix("Host ") for line in lines if line.startswith("Host ")}
         assert entries == {f"dev-{name}" for name in self.containers - self.unentered}, "ssh entries"
-        assert [str(left) for left in home.rglob(".*.l8s-*")] == [], "temporary files"
-        assert [str(left) for left in (home / "tmp").iterdir()] == [], "temporary files"
-        assert [str(left) for left in (home / ".l8s" / "journal").glob("*.json")] == [], "journal"
-        allowed = {home / "agent"}
-        sockets = [left for left in home.rglob("*") if left.is_socket() and left not in allowed]
-        assert [left for left in sockets if left.parent.name != "control"] == [], "sockets"
-        assert self._processes() == [], "processes"
+        sockets = (left for left in home.rglob("*") if left.is_socket() and left != home / "agent")
+        left = {
+            "temporary files": [*home.rglob(".*.l8s-*"), *(home / "tmp").iterdir()],
+            "journal": [*(home / ".l8s" / "journal").glob("*.json")],
+            "sockets": [socket for socket in sockets if socket.parent.name != "control"],
+            "processes": self._processes(),
+        }
+        assert not any(left.values()), f"left behind: {left}"
 
     def _processes(self) -> list[str]:
         """What still runs on the laptop: all that has its HOME, but for its agent and ssh's own shared connections."""

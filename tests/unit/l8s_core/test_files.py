@@ -191,6 +191,52 @@ class TestWriteAtomic:
         assert seen <= versions
 
 
+def stuck(path: Path, written: Event) -> None:
+    """Write a file, and stop just before it gets its name."""
+
+    def fsync(descriptor: int) -> None:
+        del descriptor
+        written.set()
+        threading.Event().wait()
+
+    os.fsync = fsync
+    files.write_atomic(path, b"of another process")
+
+
+class TestWhatAKilledProcessLeaves:
+    @pytest.fixture
+    def writer(self, home: Path) -> Iterator[multiprocessing.process.BaseProcess]:
+        """A process that is in the middle of writing ~/x."""
+        context = multiprocessing.get_context("spawn")
+        written = context.Event()
+        process = context.Process(target=stuck, args=(home / "x", written))
+        process.start()
+        assert written.wait(20)
+        yield process
+        process.kill()
+        process.join()
+
+    def test_is_cleared_away_by_the_next_write(self, home: Path, writer: multiprocessing.process.BaseProcess) -> None:
+        theirs = next(home.glob(".x.l8s-*"))
+        files.write_atomic(home / "x", b"ours")
+        assert theirs.exists()  # it lives, and would miss it
+        writer.kill()
+        writer.join()
+        assert theirs.exists()
+        files.update(home / "x", lambda data: b"ours again", limit=100)
+        assert [path.name for path in home.iterdir()] == ["x"]
+
+    def test_nothing_else_is_taken_for_that(self, home: Path) -> None:
+        others = {".x.l8s-notes", ".x.l8s-12345678.txt", ".x.l8s-ABCDEFGH", ".y.l8s-12345678", "x.l8s-12345678"}
+        for name in others:
+            (home / name).write_bytes(b"")
+        (home / ".x.l8s-directo1").mkdir()
+        (home / ".x.l8s-symlink1").symlink_to("elsewhere")
+        (home / ".x.l8s-leftover").write_bytes(b"")
+        files.write_atomic(home / "x", b"ours")
+        assert {path.name for path in home.iterdir()} == {"x", ".x.l8s-directo1", ".x.l8s-symlink1", *others}
+
+
 class TestUpdate:
     def test_changes_what_is_there_and_makes_what_is_not(self, home: Path) -> None:
         seen = []
