@@ -24,6 +24,7 @@ from l8s_core import agent, inside, names, ssh_tools
 from l8s_core.contracts import RemoteBackend, SSHConfigWriter
 from l8s_core.errors import (
     BackendError,
+    CommandTimedOut,
     ConfigError,
     ConnectionFailed,
     ContainerExists,
@@ -78,11 +79,17 @@ PROVISION_TIMEOUT = 1800.0
 READY_TIMEOUT = 60.0
 """Seconds for sshd in a container to listen after a start."""
 
-LOGIN_TIMEOUT = 20.0
-"""Seconds for the first login through ssh."""
+LOGIN_TIMEOUT = 15.0
+"""Seconds for one login through ssh; a person may have to touch a security key."""
 
-NOT_YET = ("Connection refused", "No route to host")
-"""What ssh says while the server is still arranging the way to a new container; beside others it takes a moment."""
+LOGIN_PATIENCE = 20.0
+"""Seconds in which a login that could not work yet is tried again."""
+
+NOT_YET = ("Connection refused", "No route to host", "timed out")
+"""What ssh says while the server is still arranging the way to a new container; beside others it takes a moment.
+
+A connection that comes in between stays on the way that was there when its first packet came (the kernel's connection
+tracking), and ends in nothing; the next one does not."""
 
 LATE_ANSWER = 3.0
 """Seconds in which something may still appear whose creation was asked for and never answered."""
@@ -449,17 +456,23 @@ class _Creation:
 
     def _login(self) -> None:
         """See ``ssh ALIAS true`` work, with strict host key checking."""
-        deadline = time.monotonic() + LOGIN_TIMEOUT
+        deadline = time.monotonic() + LOGIN_PATIENCE
         while True:
-            completed = ssh_tools.login_works(self.wish.alias, timeout=LOGIN_TIMEOUT)
-            if completed.exit_code == 0:
-                return
-            if time.monotonic() > deadline or not any(words in completed.complaint for words in NOT_YET):
+            try:
+                completed = ssh_tools.login_works(self.wish.alias, timeout=LOGIN_TIMEOUT)
+            except CommandTimedOut as error:
+                complaint, again = error.message, True
+            else:
+                if completed.exit_code == 0:
+                    return
+                complaint = completed.complaint
+                again = any(words in complaint for words in NOT_YET)
+            if not again or time.monotonic() > deadline:
                 break
             time.sleep(0.2)
         port = self.context.profile.ssh_start_port
         raise ProvisionFailed(
-            f"The container runs, but ssh {self.wish.alias} does not work from this laptop:\n{completed.complaint}",
+            f"The container runs, but ssh {self.wish.alias} does not work from this laptop:\n{complaint}",
             hints=(
                 f"Open the server's firewall for this laptop on TCP ports from {port} upward (docs/REMOTE_SETUP.md)",
                 "Check that the agent still holds the key: ssh-add -l",

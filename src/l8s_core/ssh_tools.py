@@ -221,7 +221,7 @@ def login_works(alias: str, *, timeout: float = 20.0) -> Completed:
         "ControlMaster=no",
         "ControlPath=none",
         "StrictHostKeyChecking=yes",
-        "ConnectTimeout=10",
+        "ConnectTimeout=5",
     )
     flags = [word for option in options for word in ("-o", option)]
     return processes.run(ssh_command(*flags, "--", alias, "true"), timeout=timeout)

@@ -186,6 +186,8 @@ def laptop_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNames
 
     def login(alias: str, *, timeout: float) -> Completed:
         answer = tools.logins.pop(0) if tools.logins else (0, b"")
+        if isinstance(answer, CommandTimedOut):
+            tools.now += timeout
         if isinstance(answer, BaseException):
             raise answer
         return Completed(("ssh", alias), answer[0], b"", answer[1])
@@ -471,8 +473,26 @@ def test_a_container_without_a_proper_host_key_is_not_trusted(laptop: Laptop, sa
     assert laptop.state() == before
 
 
-def test_a_login_that_is_refused_at_first_is_tried_again(laptop: Laptop, laptop_tools: SimpleNamespace) -> None:
-    laptop_tools.logins += [(255, b"connect to host build.example.com port 2200: Connection refused")] * 3
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (255, b"connect to host build.example.com port 2200: Connection refused"),
+        (255, b"connect to host build.example.com port 2200: Connection timed out"),
+        (255, b"ssh: connect to host build.example.com port 2200: Operation timed out"),
+    ],
+    ids=lambda answer: answer[1].decode().rpartition(": ")[2],
+)
+def test_a_login_that_cannot_work_yet_is_tried_again(
+    laptop: Laptop, laptop_tools: SimpleNamespace, answer: tuple[int, bytes]
+) -> None:
+    laptop_tools.logins += [answer] * 3
+    laptop.create()
+    assert laptop_tools.logins == []
+    laptop.assert_whole()
+
+
+def test_a_login_that_hangs_is_tried_again(laptop: Laptop, laptop_tools: SimpleNamespace) -> None:
+    laptop_tools.logins += [CommandTimedOut("ssh took too long")]
     laptop.create()
     assert laptop_tools.logins == []
     laptop.assert_whole()
@@ -483,7 +503,7 @@ def test_a_login_that_is_refused_at_first_is_tried_again(laptop: Laptop, laptop_
     [
         ([(255, b"dev@build.example.com: Permission denied (publickey).")], ProvisionFailed),
         ([(255, b"Connection refused")] * 1000, ProvisionFailed),
-        ([CommandTimedOut("ssh took too long")], CommandTimedOut),
+        ([CommandTimedOut("ssh took too long")] * 1000, ProvisionFailed),
     ],
 )
 def test_a_container_that_cannot_be_logged_in_to_is_taken_back(
@@ -495,7 +515,7 @@ def test_a_container_that_cannot_be_logged_in_to_is_taken_back(
         laptop.create()
     assert caught.value.step == "login"
     assert laptop.state() == before
-    assert laptop_tools.now <= provision.LOGIN_TIMEOUT + 1
+    assert laptop_tools.now <= provision.LOGIN_PATIENCE + provision.LOGIN_TIMEOUT + 1
 
 
 def test_a_missing_image_is_said_at_its_step(laptop: Laptop) -> None:
