@@ -110,7 +110,8 @@ class Invocation:
             client.open(self.steps() if self.verbose else None)
             yield client
             if self.verbose and client.round_trips is not None:
-                self.out.note(f"{client.round_trips} round trips to the server")
+                trips = client.round_trips
+                self.out.note(f"{trips} round trip{'' if trips == 1 else 's'} to the server")
         except BrokenPipeError as error:
             from l8s_core.errors import L8sError
 
