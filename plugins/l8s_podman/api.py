@@ -57,12 +57,11 @@ class Dialer:
     def __init__(self, link: Channels, socket_path: str) -> None:
         self._link = link
         self._path = socket_path
-        self._dial_stdio = False
 
     @property
     def way(self) -> str:
         """In words, how the socket is reached."""
-        return "podman system dial-stdio" if self._dial_stdio else "forwarded"
+        return "forwarded" if self._link.forwards else "podman system dial-stdio"
 
     def open(self) -> ChannelSocket:
         """A new stream.
@@ -76,7 +75,7 @@ class Dialer:
             return self._open()
 
     def _open(self) -> ChannelSocket:
-        if not self._dial_stdio:
+        if self._link.forwards:
             ready = self._link.ready()
             if ready is not None:
                 return ready
@@ -87,7 +86,7 @@ class Dialer:
                 reason = self._socket_problem() or self._dial_stdio_problem()
                 if reason:
                     raise socket_unavailable(self._path, reason) from error
-                self._dial_stdio = True
+                self._link.forwards = False
         return ChannelSocket(self._link.command(self._dial_stdio_words))
 
     @property

@@ -41,6 +41,8 @@ class Ready:
         self._lock = threading.Lock()
         self._wanted = 0
         self._filling = False
+        self.forwards = True
+        """Whether the server forwards to the socket, as far as anybody who uses the connection knows."""
 
     def keep(self) -> None:
         """From now on keep `SPARES` of them."""
@@ -124,6 +126,15 @@ class Channels:
     def interrupted(self) -> bool:
         """Whether the call that runs now was told to end."""
         return self._interrupted
+
+    @property
+    def forwards(self) -> bool:
+        """Whether the server forwards to the API's socket; what one caller found out, the others know."""
+        return self._ready.forwards
+
+    @forwards.setter
+    def forwards(self, found: bool) -> None:
+        self._ready.forwards = found
 
     def asked(self) -> None:
         """Count a question whose answer is waited for."""

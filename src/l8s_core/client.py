@@ -552,10 +552,12 @@ class Client:
 
     def _started(self, info: ContainerInfo) -> Container:
         from l8s_core import provision
+        from l8s_core.side_by_side import beside
 
         self._backend.start(info.name)
-        provision.wait_until_ready(self._backend, info)
-        return Container(self, self._info(info.short_name))
+        with beside(self._backend, lambda backend: backend.inspect(info.name)) as looking:
+            provision.wait_until_ready(self._backend, info)
+        return Container(self, looking.result)
 
     def _info(self, name: str) -> ContainerInfo:
         """One of our containers by its short name."""

@@ -237,17 +237,22 @@ class BackendSession(RemoteBackend, Protocol):
 
 
 @runtime_checkable
-class SharedConnection(Protocol):
-    """Capability: one connection serves many callers at once, each through a session of its own.
+class Sessions(Protocol):
+    """Capability: serves several callers at once, each through a session of its own."""
+
+    def session(self) -> BackendSession:
+        """A session, for use by one thread at a time; sessions may be used side by side."""
+        ...
+
+
+@runtime_checkable
+class SharedConnection(Sessions, Protocol):
+    """Capability: one connection serves many callers at once.
 
     Backends that have it can be kept open between commands (`l8s_core.multiplex`). The connection may depend on the
     profile's ``backend``, ``remote_host``, ``remote_user``, ``remote_port``, ``remote_socket``, ``ssh_key_path`` and
     ``options``, and on nothing else of it: profiles that agree in these share one.
     """
-
-    def session(self) -> BackendSession:
-        """A session, for use by one thread at a time; sessions may be used side by side."""
-        ...
 
     def alive(self, *, within: float) -> bool:
         """Whether the connection works. A server that was silent lately is asked, for at most ``within`` seconds.

@@ -68,6 +68,7 @@ from l8s_core.model import (
     PublicKey,
     Repository,
 )
+from l8s_core.side_by_side import beside
 from l8s_core.steps import Steps
 
 PORT_ATTEMPTS = 20
@@ -197,16 +198,15 @@ class _Creation:
             step.detail = self.wish.alias
         if existing is not None:
             # An earlier create got as far as the local files: the container is whole, and may have been used.
-            info = self._publish(existing, self._provision())
+            info = self._publish(*self._provision())
             self.journal.end()
             return info
         self.journal.begin(self.operation)
         try:
             # An entry for a container that is gone: without it, an entry always means that this create got so far.
             self._retract_entry()
-            info = self._make()
-            host_key = self._provision()
-            info = self._publish(info, host_key)
+            self._make()
+            info = self._publish(*self._provision())
         except BaseException as error:
             raise self._taken_back(error) from error
         self.journal.end()
@@ -271,12 +271,12 @@ class _Creation:
             hints=(f"Use it: l8s info {info.short_name}", f"Or remove it: l8s rm {info.short_name}"),
         )
 
-    def _make(self) -> ContainerInfo:
+    def _make(self) -> None:
         """Volumes, container, content, start."""
         context, wish = self.context, self.wish
         with context.steps.step("volumes") as step:
             self._pending = True
-            volumes = self._volumes()
+            volumes, used = self._volumes()
             self._pending = False
             step.detail = ", ".join(volumes)
         archive = inside.archive(
@@ -291,7 +291,7 @@ class _Creation:
             with context.steps.step("container") as step:
                 if refused:
                     context.backend.remove(wish.alias)  # somebody was faster: take the next port
-                used = context.backend.ports_in_use()
+                    used = context.backend.ports_in_use()
                 port = choose_port(context.profile.ssh_start_port, used | refused)
                 self._pending = True
                 self._create_container(port, volumes)
@@ -302,36 +302,50 @@ class _Creation:
             try:
                 with context.steps.step("start"):
                     context.backend.start(wish.alias)
-                    return context.backend.inspect(wish.alias)
+                    return
             except PortInUse:
                 refused.add(port)
         raise BackendError(f"No port could be had for {wish.alias} in {PORT_ATTEMPTS} attempts.")
 
-    def _volumes(self) -> dict[str, str]:
-        """Create what is missing; volume name to mount point. Kept volumes of an earlier container are used again."""
+    def _volumes(self) -> tuple[dict[str, str], frozenset[int]]:
+        """Create what is missing; volume name to mount point, and the server's ports in use.
+
+        Kept volumes of an earlier container are used again.
+        """
         backend, wish = self.context.backend, self.wish
-        labels = {**self._labels(), **wish.labels}
         mounts = {
             "hostkeys": "/var/lib/l8s",
             "home": home_of(self.context.profile.container_user),
             "workspace": "/workspace",
         }
         volumes = volume_names(wish.alias)
-        if not backend.create_volume(volumes["hostkeys"], labels):
+        # first and alone: it reserves the name
+        if not backend.create_volume(volumes["hostkeys"], self._volume_labels()):
             raise ContainerExists(
                 f"{wish.alias} is being created by another l8s, or an unfinished one is on the server "
                 f"(the volume {volumes['hostkeys']} exists).",
                 hints=("If nobody is creating it now, clear it away: l8s rm " + wish.name,),
             )
-        for use in ("home", "workspace"):
-            if not backend.create_volume(volumes[use], labels):
-                found = {volume.name: volume for volume in backend.volumes({})}.get(volumes[use])
-                if found is not None and not is_ours(found.labels, self.context.profile):
-                    raise ContainerExists(
-                        f"The server has a volume named {volumes[use]} that l8s did not make.",
-                        hints=("Choose another name, or another container_prefix in the profile",),
-                    )
-        return {volumes[use]: mounts[use] for use in volumes}
+        with (
+            beside(backend, lambda other: self._volume(other, volumes["home"])),
+            beside(backend, lambda other: self._volume(other, volumes["workspace"])),
+        ):
+            used = backend.ports_in_use()
+        return {volumes[use]: mounts[use] for use in volumes}, used
+
+    def _volume(self, backend: RemoteBackend, name: str) -> None:
+        """Make sure that there is a volume, and that it is ours."""
+        if backend.create_volume(name, self._volume_labels()):
+            return
+        found = {volume.name: volume for volume in backend.volumes({})}.get(name)
+        if found is not None and not is_ours(found.labels, self.context.profile):
+            raise ContainerExists(
+                f"The server has a volume named {name} that l8s did not make.",
+                hints=("Choose another name, or another container_prefix in the profile",),
+            )
+
+    def _volume_labels(self) -> dict[str, str]:
+        return {**self._labels(), **self.wish.labels}
 
     def _create_container(self, port: int, volumes: Mapping[str, str]) -> None:
         wish = self.wish
@@ -366,8 +380,9 @@ class _Creation:
             labels[LABEL_BRANCH] = wish.branch
         return labels
 
-    def _provision(self) -> PublicKey:
+    def _provision(self) -> tuple[ContainerInfo, PublicKey]:
         """Wait for sshd, clone the repository, and learn the container's host key over the verified connection."""
+        backend = self.context.backend
         repository = self.wish.repository
         secret = ""
         if repository is not None:
@@ -380,20 +395,24 @@ class _Creation:
             if stream == "stderr" and self.on_output is not None:
                 self.on_output("stderr", data)
 
+        def look(other: RemoteBackend) -> ContainerInfo:
+            return other.inspect(self.wish.alias)
+
         with self.context.steps.step("provision") as step:
-            result = self.context.backend.exec(
-                self.wish.alias,
-                ["/bin/sh", "/etc/l8s/provision"],
-                user="0",
-                workdir="/",
-                stdin=secret.encode("utf-8"),
-                timeout=PROVISION_TIMEOUT,
-                on_output=listen,
-            )
+            with beside(backend, look) as looking:
+                result = backend.exec(
+                    self.wish.alias,
+                    ["/bin/sh", "/etc/l8s/provision"],
+                    user="0",
+                    workdir="/",
+                    stdin=secret.encode("utf-8"),
+                    timeout=PROVISION_TIMEOUT,
+                    on_output=listen,
+                )
             if result.exit_code != 0:
                 raise self._provision_error(result.exit_code, said["stderr"].decode("utf-8", "replace"))
             step.detail = repository.url if repository is not None else PROJECT_DIRECTORY
-            return self._host_key(said["stdout"].decode("utf-8", "replace"))
+            return looking.result, self._host_key(said["stdout"].decode("utf-8", "replace"))
 
     def _provision_error(self, code: int, words: str) -> L8sError:
         lines = words.strip().splitlines()

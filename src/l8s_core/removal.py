@@ -5,13 +5,19 @@ Not here: rolling back a create that failed (`l8s_core.provision`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+
 from l8s_core import names, ssh_tools
+from l8s_core.contracts import RemoteBackend
 from l8s_core.errors import ContainerNotFound
 from l8s_core.journal import Journal
 from l8s_core.known_hosts import container_name
 from l8s_core.layout import is_ours, own_labels, volume_names
 from l8s_core.model import ContainerInfo, Removal
 from l8s_core.provision import Context
+from l8s_core.side_by_side import beside
 
 
 def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Removal:
@@ -33,14 +39,15 @@ def remove(context: Context, name: str, *, keep_volumes: bool = False) -> Remova
 def _remove(context: Context, name: str, journal: Journal, *, keep_volumes: bool) -> Removal:
     profile, backend, steps, alias = context.profile, context.backend, context.steps, journal.alias
     with steps.step("check"):
-        try:
-            info: ContainerInfo | None = backend.inspect(alias)
-        except ContainerNotFound:
-            info = None
+        with beside(backend, lambda other: other.volumes(own_labels(profile))) as looking:
+            try:
+                info: ContainerInfo | None = backend.inspect(alias)
+            except ContainerNotFound:
+                info = None
         if info is not None and not is_ours(info.labels, profile):
             raise ContainerNotFound(f"The container {alias} on the server was not made by l8s; it stays.")
         wanted = volume_names(alias)
-        found = {volume.name for volume in backend.volumes(own_labels(profile)) if volume.name in wanted.values()}
+        found = {volume.name for volume in looking.result if volume.name in wanted.values()}
         entry = any(block.alias == alias for block in context.writer.blocks())
         kept = {wanted["home"], wanted["workspace"]} & found if keep_volumes else set()
         if info is None and not entry and not found - kept:
@@ -57,5 +64,22 @@ def _remove(context: Context, name: str, journal: Journal, *, keep_volumes: bool
     with steps.step("container"):
         removed = info is not None and backend.remove(alias)
     with steps.step("volumes"):
-        gone = tuple(volume for volume in sorted(found - kept) if backend.remove_volume(volume))
+        gone = _without(backend, sorted(found - kept))
     return Removal(alias=alias, container=removed, entry=entry, volumes=gone, kept_volumes=tuple(sorted(kept)))
+
+
+def _without(backend: RemoteBackend, volumes: Sequence[str]) -> tuple[str, ...]:
+    """Remove volumes, all at once; those that were there."""
+    if not volumes:
+        return ()
+    first, *others = volumes
+    with ExitStack() as stack:
+        beside_it = [
+            (volume, stack.enter_context(beside(backend, partial(_remove_volume, volume)))) for volume in others
+        ]
+        gone = [first] if backend.remove_volume(first) else []
+    return (*gone, *(volume for volume, removing in beside_it if removing.result))
+
+
+def _remove_volume(name: str, backend: RemoteBackend) -> bool:
+    return backend.remove_volume(name)

@@ -16,14 +16,15 @@ BUDGETS = {
     "info": 1,
     "exec": 4,
     "stop": 3,
-    "start": 7,
-    "create": 14,
-    "rm": 6,
+    "start": 5,
+    "create": 11,
+    "rm": 3,
 }
-"""Round trips. exec: the container, the command, its output, its exit code. create: the name, three volumes, the ports
-(of containers, and of listeners by a command), the container, one upload, its start, how it stands, and one command.
+"""Round trips, without those of requests that are made beside others.
 
-start: the container before and after, the start, and the command that waits for sshd."""
+exec: the container, the command, its output, its exit code. start: the container, the start, and the command that waits
+for sshd. create: the name, the volume that reserves it, the ports (of containers, and of listeners by a command of two),
+the container, one upload, its start, and one command. rm: the container, its end, and a volume."""
 
 ARGUMENTS = {
     "list": (),

@@ -197,6 +197,16 @@ class HeldBackend:
             if method is not None:
                 setattr(self, call, method)
 
+    def session(self) -> HeldBackend:
+        """Another one like this, for another thread; it finds the holder when it is first used."""
+        return HeldBackend(self._profile, idle=self._idle, third_party=self._third_party, environ=self._environ)
+
+    def interrupt(self) -> None:
+        """See `BackendSession`."""
+        if self._wire is not None:
+            with suppress(WireClosed):
+                self._wire.say({"cancel": self._number})
+
     def close(self) -> None:
         """Leave the holder; the connection stays."""
         wire, self._wire = self._wire, None

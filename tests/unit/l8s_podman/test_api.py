@@ -76,6 +76,7 @@ class FakeLink:
 
     def __init__(self, error: Exception | None = None, *, dead: bool = False, **runs: Ran) -> None:
         self.error, self.dead, self.runs = error, dead, runs
+        self.forwards = True
         self.ran: list[list[str]] = []
         self.commands: list[list[str]] = []
 
