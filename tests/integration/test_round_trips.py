@@ -23,8 +23,8 @@ BUDGETS = {
 """Round trips, without those of requests that are made beside others.
 
 exec: the container, the command, its output, its exit code. start: the container, the start, and the command that waits
-for sshd. create: the name, the volume that reserves it, the ports (of containers, and of listeners by a command of two),
-the container, one upload, its start, and one command. rm: the container, its end, and a volume."""
+for sshd. create: the name, the volume that reserves it, the ports (of containers; and of listeners, by a command, which
+are two), the container, one upload, its start, and one command. rm: the container, its end, and a volume."""
 
 ARGUMENTS = {
     "list": (),
