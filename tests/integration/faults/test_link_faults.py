@@ -189,14 +189,16 @@ def test_write(battery: Battery, point: str) -> None:
 @contextmanager
 def black_hole(battery: Battery) -> Iterator[None]:
     rule = ["-s", battery.server.host, "-p", "tcp", "--sport", "22", "-j", "DROP"]
-    battery.laptop.run("iptables", "-I", "INPUT", *rule)
+    battery.laptop.run("iptables", "-w", "-I", "INPUT", *rule)
     try:
         yield
-        shown = battery.laptop.run("iptables", "-nvxL", "INPUT", "1").stdout.split()
-        assert int(shown[0]) > 0, "nothing was dropped"
-        battery.injected(f"dropped {shown[0]} packets")
+        # other workers have rules there too, for their servers
+        rows = battery.laptop.run("iptables", "-w", "-nvxL", "INPUT").stdout.splitlines()
+        (dropped,) = (int(row.split()[0]) for row in rows if battery.server.host in row.split())
+        assert dropped > 0, "nothing was dropped"
+        battery.injected(f"dropped {dropped} packets")
     finally:
-        battery.laptop.run("iptables", "-D", "INPUT", *rule)
+        battery.laptop.run("iptables", "-w", "-D", "INPUT", *rule)
 
 
 @contextmanager

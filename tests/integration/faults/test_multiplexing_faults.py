@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 
+import pytest
 from battery import Battery, fault, full
 from test_link_faults import DEADLINE, black_hole
 
@@ -167,6 +168,7 @@ def test_power(battery: Battery, point: int) -> None:
     assert holder(battery) != pid
 
 
+@pytest.mark.timeout(300)
 @fault("kept connection: the network is cut for a while", points=TIMES, quick=1)
 def test_cut(battery: Battery, point: int) -> None:
     pid = warm(battery)
