@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import fabric
@@ -133,8 +133,8 @@ class Link:
         try:
             return self._open(arrived, steps)
         except BaseException:
+            self.close()  # first: to close what is inside another connection is said on that one
             arrived.connected.close()
-            self.close()
             raise
 
     def _open(self, arrived: Arrival, steps: Steps) -> Endpoint:
@@ -356,8 +356,10 @@ class Link:
     def close(self) -> None:
         """Close every hop, last first, and the connection to the agent."""
         for connection in reversed(self._connections):
-            # connection.close() does nothing for a connection that was never fully opened, but its threads run.
-            connection.client.close()
+            # Closing the connection to a server behind a jump host is said to the jump host, which may be gone.
+            with suppress(EOFError, OSError, paramiko.SSHException):
+                # connection.close() does nothing for a connection that was never fully opened, but its threads run.
+                connection.client.close()
         self._connections.clear()
         if self._agent is not None:
             self._agent.close()

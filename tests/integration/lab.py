@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -83,6 +84,19 @@ def complete(
     if check and process.returncode != 0:
         raise AssertionError(f"{words} ended with {process.returncode}\nstdout:\n{stdout}\nstderr:\n{stderr}")
     return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+
+def peak_memory(pid: int) -> int:
+    """The largest resident set that a process has had so far, in bytes (VmHWM, proc(5)); 0 once it has ended.
+
+    Not ``ru_maxrss`` of wait4(2): there the kernel counts what the process was before it became its program, which is
+    a copy of this one.
+    """
+    try:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
 def script(*arguments: str, env: Mapping[str, str] | None = None, timeout: float = 900) -> str:

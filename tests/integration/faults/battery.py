@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define, field, frozen
-from lab import Laptop, Server, disconnect_all
+from lab import Laptop, Server, disconnect_all, peak_memory
 
 SEED_VARIABLE = "L8S_FAULT_SEED"
 EXTENT_VARIABLE = "L8S_FAULTS"
@@ -106,6 +106,7 @@ class Running:
     began: float
     stdout: Path
     stderr: Path
+    peak: int = 0
 
     @property
     def pid(self) -> int:
@@ -197,11 +198,11 @@ class Battery:
         self._wait(running, timeout)
         seconds = time.monotonic() - running.began
         kept_waiting = processor_wait(running.pid)
-        _, status, usage = os.wait4(running.pid, 0)
+        _, status = os.waitpid(running.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         running.process.returncode = code
         stdout, stderr = running.stdout.read_bytes(), running.stderr.read_bytes()
-        ran = Ran(code, stdout, stderr, seconds, kept_waiting, usage.ru_maxrss * 1024)
+        ran = Ran(code, stdout, stderr, seconds, kept_waiting, running.peak)
         what = f"{running.argv} ended with {code} after {seconds:.1f} s, {kept_waiting:.1f} s kept waiting\n{ran.text}"
         assert b"Traceback" not in ran.stderr, what
         for stream in (ran.stderr,) if raw else (ran.stdout, ran.stderr):
@@ -236,6 +237,7 @@ class Battery:
                 raise AssertionError(
                     f"{running.argv} did not end in {timeout} s\n{running.stderr.read_text('utf-8', 'replace')}"
                 )
+            running.peak = max(running.peak, peak_memory(running.pid))
             time.sleep(0.005)
 
     # The invariant
