@@ -78,6 +78,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("hypothesis") is not None:
                 item.add_marker(pytest.mark.timeout(LONG_TIMEOUT))
+    # what may take longest begins first, and no worker is left alone with it at the end
+    items.sort(key=lambda item: -_allowed(item))
+
+
+def _allowed(item: pytest.Item) -> float:
+    """Seconds that a test may take by a mark of its own; 0 without one."""
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark is not None and mark.args else 0.0
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -199,7 +199,8 @@ class PodmanBackend:
     def open(self, steps: Steps) -> Endpoint:
         """Connect and authenticate; see the contract."""
         if "l8s_podman.api" not in sys.modules:
-            threading.Thread(target=_import_the_rest, name="l8s-import", daemon=True).start()
+            # no daemon: an interpreter that ends in the middle of an import crashes, and so it waits for this one's end
+            threading.Thread(target=_import_the_rest, name="l8s-import").start()
         arrival = arrive(self._profile, steps)
         try:
             return self._link.open(steps, arrival)

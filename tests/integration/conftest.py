@@ -57,6 +57,15 @@ def servers(run: Run) -> dict[str, Server]:
     return {}
 
 
+@pytest.fixture
+def some_server(run: Run, servers: dict[str, Server]) -> Server:
+    """A server, whichever this process has up already: for a test to which it is all one."""
+    if not servers:
+        key = next(iter(SUITES))
+        servers[key] = run.server(key)
+    return next(iter(servers.values()))
+
+
 @pytest.fixture(scope="session")
 def image(server: Server) -> str:
     """The name of an image on ``server`` that has sshd, git, sudo and rsync."""

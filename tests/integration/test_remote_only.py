@@ -164,9 +164,9 @@ def own_addresses() -> list[str]:
 
 
 @pytest.fixture
-def ipv6(lab: object) -> Iterator[str]:
-    """A global IPv6 address of this machine, on an interface of its own."""
-    del lab
+def ipv6(some_server: Server) -> Iterator[str]:
+    """A global IPv6 address of this machine, on an interface of its own; and a server, to which it has a route."""
+    del some_server
     name = f"l8s{secrets.token_hex(3)}"
     address = str(ipaddress.IPv6Address(f"fd6c:3873:{secrets.token_hex(2)}::1"))
     complete(["ip", "link", "add", name, "type", "veth"], check=True, timeout=10)
