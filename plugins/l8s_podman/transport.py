@@ -18,6 +18,7 @@ from typing import Any, cast
 import paramiko
 from paramiko.buffered_pipe import PipeTimeout
 from paramiko.common import (
+    OPEN_FAILED_CONNECT_FAILED,
     cMSG_CHANNEL_CLOSE,
     cMSG_CHANNEL_DATA,
     cMSG_CHANNEL_EOF,
@@ -287,6 +288,23 @@ class SSHTransport(paramiko.Transport):
             return self.open_channel(STREAMLOCAL, timeout=timeout)
         finally:
             self._opening.path = None
+
+    def open_channel(self, *arguments: Any, **options: Any) -> paramiko.Channel:
+        """A channel; see paramiko.
+
+        Raises:
+            paramiko.ChannelException: the server refused it.
+            paramiko.SSHException: the connection ended, or it did not answer in time.
+        """
+        try:
+            return super().open_channel(*arguments, **options)
+        except paramiko.ChannelException:
+            raise
+        except paramiko.SSHException as error:
+            if self.is_active() and str(error) == "Unable to open channel.":
+                # paramiko has one place for the reason, and another thread that was refused at the same time took it
+                raise paramiko.ChannelException(OPEN_FAILED_CONNECT_FAILED, "refused, as another one was") from error
+            raise
 
     def _send_user_message(self, data: Message) -> None:
         # open_channel has no way to add what this channel type needs after the four standard fields:
