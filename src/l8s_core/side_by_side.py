@@ -5,6 +5,7 @@ Not here: what a backend is that serves several callers (`l8s_core.contracts.Ses
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,14 +48,18 @@ class Beside(Generic[T]):
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
-        pressed: KeyboardInterrupt | None = None
-        while self._thread is not None and self._thread.is_alive():
+        if self._thread is None:
+            return
+        pressed = False
+        while True:
             try:
-                self._thread.join()
-            except KeyboardInterrupt as error:
-                pressed = error
-        if pressed is not None:
-            raise pressed
+                with _interrupts_noted() as seen:
+                    self._thread.join()
+                break
+            except KeyboardInterrupt:  # in the moment before they are noted
+                pressed = True
+        if pressed or seen:
+            raise KeyboardInterrupt
 
     def finish(self) -> None:
         """Have the result, from the thread or by making the call now. Raises what it raises."""
@@ -80,3 +85,18 @@ def beside(backend: RemoteBackend, call: Callable[[RemoteBackend], T]) -> Iterat
     finally:
         other.wait()
     other.finish()
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """While this lasts, Ctrl-C only adds to the list (the main thread alone can arrange that)."""
+    seen: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):
+        yield seen
+        return
+    signal.signal(signal.SIGINT, lambda number, _frame: seen.append(number))
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)

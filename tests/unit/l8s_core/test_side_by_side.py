@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -103,8 +104,12 @@ def test_ctrl_c_waits_for_what_is_under_way() -> None:
         go_on.wait(20)
         ended.set()
 
+    before = signal.getsignal(signal.SIGINT)
+
     def press() -> None:
         begun.wait(20)
+        while signal.getsignal(signal.SIGINT) is before:  # until it is waited for
+            time.sleep(0.001)
         for _ in range(3):
             signal.raise_signal(signal.SIGINT)
         go_on.set()

@@ -279,3 +279,28 @@ class TestChunkPipe:
         assert not event.is_set()
         pipe.close()
         assert event.is_set()
+
+
+@pytest.mark.parametrize(
+    ("raised", "alive", "told"),
+    [
+        (paramiko.SSHException("Unable to open channel."), True, paramiko.ChannelException),
+        (paramiko.SSHException("Unable to open channel."), False, paramiko.SSHException),
+        (paramiko.SSHException("Timeout opening channel."), True, paramiko.SSHException),
+        (paramiko.ChannelException(1, "prohibited"), True, paramiko.ChannelException),
+    ],
+)
+def test_a_channel_refused_beside_another_is_refused_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, alive: bool, told: type[Exception]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(paramiko.Transport, "open_channel", refuse)
+    near, far = socket.socketpair()
+    with near, far:
+        made = SSHTransport(near, on_authenticate=lambda: None)
+        monkeypatch.setattr(made, "is_active", lambda: alive)
+        with pytest.raises(paramiko.SSHException) as caught:
+            made.open_channel("session")
+        assert type(caught.value) is told
