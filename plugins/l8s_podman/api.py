@@ -52,7 +52,7 @@ _VERSION = re.compile(r"^(\d+)\.(\d+)")
 
 
 class Dialer:
-    """Opens streams to the API's socket, and remembers which way works."""
+    """Opens streams to the API's socket, in the way that works on this connection."""
 
     def __init__(self, link: Channels, socket_path: str) -> None:
         self._link = link

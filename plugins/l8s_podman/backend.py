@@ -179,16 +179,8 @@ class PodmanBackend:
         return self._wired.link
 
     @property
-    def _ready(self) -> channels.Ready:
-        return self._wired.ready
-
-    @property
     def _channels(self) -> channels.Channels:
         return self._wired.channels
-
-    @property
-    def _dialer(self) -> api.Dialer:
-        return self._wired.dialer
 
     @property
     def _api(self) -> api.PodmanAPI:
@@ -205,7 +197,7 @@ class PodmanBackend:
         try:
             return self._link.open(steps, arrival)
         except BaseException:
-            arrival.connected.close()
+            arrival.connected.close()  # paramiko may be what is missing, and nothing else knows of it then
             raise
 
     def machine(self) -> MachineIdentity:
@@ -228,7 +220,7 @@ class PodmanBackend:
         """Reach the API and describe the server; see the contract."""
         with steps.step("socket") as step:
             version, api = self._api.ping()
-            step.detail = f"{self._profile.remote_socket} ({self._dialer.way})"
+            step.detail = f"{self._profile.remote_socket} ({self._wired.dialer.way})"
         with steps.step("API version") as step:
             step.detail = f"Podman {version}, API {api}"
         info = self._api.json("/info", doing="asking about the server")
@@ -266,8 +258,9 @@ class PodmanBackend:
 
     def session(self) -> PodmanSession:
         """See `SharedConnection`."""
-        self._ready.keep()
-        return PodmanSession(self._profile, self._link, self._ready)
+        ready = self._wired.ready
+        ready.keep()
+        return PodmanSession(self._profile, self._link, ready)
 
     def alive(self, *, within: float) -> bool:
         """See `SharedConnection`."""

@@ -311,7 +311,7 @@ def _sweep(target: Path) -> None:
         left = [entry.path for entry in found if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)]
         for path in left:
             with contextlib.suppress(OSError):  # it is being written, or it is somebody else's
-                descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     Path(path).unlink()

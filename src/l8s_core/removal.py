@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
+from operator import methodcaller
 
 from l8s_core import names, ssh_tools
 from l8s_core.contracts import RemoteBackend
@@ -74,12 +74,8 @@ def _without(backend: RemoteBackend, volumes: Sequence[str]) -> tuple[str, ...]:
         return ()
     first, *others = volumes
     with ExitStack() as stack:
-        beside_it = [
-            (volume, stack.enter_context(beside(backend, partial(_remove_volume, volume)))) for volume in others
+        removing = [
+            (volume, stack.enter_context(beside(backend, methodcaller("remove_volume", volume)))) for volume in others
         ]
         gone = [first] if backend.remove_volume(first) else []
-    return (*gone, *(volume for volume, removing in beside_it if removing.result))
-
-
-def _remove_volume(name: str, backend: RemoteBackend) -> bool:
-    return backend.remove_volume(name)
+    return (*gone, *(volume for volume, removed in removing if removed.result))
