@@ -15,6 +15,7 @@ from attrs import frozen
 
 from bench.measure import Contestant, RunFailed, Sample
 from bench.podman_client import FILES
+from bench.relay import relay
 from bench.site import CONTAINER, MANY, PROGRAMS, Site, python
 
 GIB = 1024**3
@@ -199,6 +200,17 @@ def _exec(site: Site, _: ExitStack) -> list[Contestant]:
     ]
 
 
+def _two_keepers(site: Site, stack: ExitStack) -> list[Contestant]:
+    """The process that serves an opened backend, which l8s has, and one that only relays bytes (decision 0020)."""
+    path = site.laptop.home / "relay"
+    stack.enter_context(relay(path, stack.enter_context(site.tunnel())))
+    program = (python(), PROGRAMS / "list_over_relay.py", path)
+    return [
+        Contestant(name=WARM, run=partial(site.measured, "l8s", "list", expect=CONTAINER), before=site.connect),
+        Contestant(name="over a relay of bytes", run=partial(site.measured, *program, expect=CONTAINER)),
+    ]
+
+
 def _create(site: Site, _: ExitStack) -> list[Contestant]:
     config = f"-F {site.laptop.home}/.ssh/config -o BatchMode=yes"
     created = ("sh", "-ec", f'l8s create "$0"; ssh {config} "dev-$0" true')
@@ -379,6 +391,7 @@ ROWS = (
     Row(key="start-up", title="Start-up", contestants=_start_up, delays=(0,), server=False),
     Row(key="list", title="List the containers", contestants=_list),
     Row(key="exec", title="Run `true` in a container", contestants=_exec),
+    Row(key="keepers", title="List, two ways to keep a connection", contestants=_two_keepers),
     Row(key="library", title="List, in a program with an open client", contestants=_open_client),
     Row(key="create", title="Create a container and log in", contestants=_create, delays=(0, 50), warm_up=False),
     Row(key="profiles", title="Five profiles", contestants=_profiles, delays=(50,)),

@@ -28,19 +28,15 @@ HEAVY = (
 """What no command needs before it connects, as long as all is well."""
 
 _REPORT = """
-import sys
-def report(): print("\\nMODULES " + " ".join(sorted(sys.modules)))
+import atexit, sys
+atexit.register(lambda: print("\\nMODULES " + " ".join(sorted(sys.modules))))
 """
 
 _RUN = """
 import sys
 from l8s_cli.start import run
 sys.argv[1:] = {arguments!r}
-try:
-    code = run()
-except SystemExit as exit:
-    code = exit.code
-assert not code, code
+run()
 """
 
 _LIST = """
@@ -79,7 +75,7 @@ except SystemExit as exit:
 def _imported(code: str, home: Path, **environ: str) -> set[str]:
     """Every module that is there after ``code``."""
     done = subprocess.run(
-        [sys.executable, "-c", f"{_REPORT}\n{code}\nreport()"],
+        [sys.executable, "-c", f"{_REPORT}\n{code}"],
         env={"HOME": str(home), "PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin", **environ},
         capture_output=True,
         text=True,
