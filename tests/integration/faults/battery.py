@@ -260,6 +260,8 @@ class Battery:
         self._before = self.other_hosts()
         self._sessions = self._server_sessions()
 
+    sessions_settle_in: float = field(default=SETTLING, init=False)
+    """Seconds in which the server's sessions end once nobody uses them."""
     _before: Mapping[str, str] = field(factory=dict, init=False)
     _sessions: int = field(default=0, init=False)
 
@@ -304,7 +306,7 @@ class Battery:
         taken = [port for published in ports.values() for port in published]
         assert len(taken) == len(set(taken)), f"ports are shared: {ports}"
         disconnect_all(self.server)
-        deadline = time.monotonic() + SETTLING
+        deadline = time.monotonic() + self.sessions_settle_in
         while (now := self._server_sessions()) > self._sessions and time.monotonic() < deadline:
             time.sleep(0.2)
         assert now <= self._sessions, f"sessions left on the server: {now}, {self._sessions} before"
