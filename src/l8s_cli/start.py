@@ -10,7 +10,6 @@ import gc
 import os
 import signal
 import sys
-from typing import NoReturn
 
 FEW_COLLECTIONS = 50_000
 """So many new objects that could be in cycles are made before they are looked through; Python's default is 700. Imports
@@ -39,7 +38,7 @@ def run() -> None:
         _end(done.code if isinstance(done.code, int) else 0)
 
 
-def _end(code: int) -> NoReturn:
+def _end(code: int) -> None:
     """End this process, after all that the interpreter does first, but for taking itself apart.
 
     That takes a while, and a thread that wakes up meanwhile, as those of a closed connection do, can crash it (Python's
