@@ -38,6 +38,7 @@ _NUMBER_LIKE = re.compile(
 """What some reader takes for a number: YAML 1.1 (https://yaml.org/type/int.html) and 1.2, section 10.3.2."""
 _LONG = 40
 _NUMBER_CHARACTERS = frozenset("0123456789_.+-:eE")
+_BEYOND_UNICODE = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 _DATE_LIKE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?")
 _WORDS: Mapping[str, Scalar] = {"": None, "~": None} | {
     spelling: value
@@ -145,6 +146,12 @@ def read(text: str, location: str) -> Node:
         if "\\t" in problem or "tab" in problem:
             hint = "Indent with spaces"
         refuse(location, None if mark is None else mark.line, _shown(problem), hint)
+    except (ValueError, OverflowError):  # as which ruamel.yaml passes on what chr() says
+        beyond = _BEYOND_UNICODE.search(text)
+        if beyond is None:
+            raise
+        line = text.count("\n", 0, beyond.start())
+        refuse(location, line, f"{beyond.group()} is no character", "Unicode ends at \\U0010ffff")
 
 
 def lines(root: Node) -> dict[tuple[str, ...], int]:

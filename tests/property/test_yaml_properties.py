@@ -260,6 +260,8 @@ def yaml_soup(draw: st.DrawFn) -> str:
     return text[:at] + soup[: draw(st.integers(0, 6))] + text[at:]
 
 
+@example('a: "\\U0a018cd6"\n')
+@example('a: "\\Ua0018d09"\n')
 @given(yaml_soup())
 def test_anything_like_yaml_is_read_or_refused_and_can_be_changed_or_is_left_alone(text: str) -> None:
     try:

@@ -81,6 +81,8 @@ def test_what_is_read(text, expected):
         ("a: \x1b[2J\n", 1, r"control character: \x1b", "Remove it"),
         ("a: 1\n# \u2028b: 2\n", 2, r"control character: \u2028", "Remove it"),
         ("a: 1\rb: 2\n", 1, r"control character: \x0d", "Remove it"),
+        ('a: 1\nb: "\\U0010ffff \\U00110000"\n', 2, r"\U00110000 is no character", r"ends at \U0010ffff"),
+        ('a: 1\nb:\n- "\\Ua0018d09"\n', 3, r"\Ua0018d09 is no character", r"ends at \U0010ffff"),
     ],
     ids=lambda value: repr(value)[:30],
 )  # fmt: skip
