@@ -200,7 +200,7 @@ def _exec(site: Site, _: ExitStack) -> list[Contestant]:
     ]
 
 
-def _two_keepers(site: Site, stack: ExitStack) -> list[Contestant]:
+def _two_holders(site: Site, stack: ExitStack) -> list[Contestant]:
     """The process that serves an opened backend, which l8s has, and one that only relays bytes (decision 0020)."""
     path = site.laptop.home / "relay"
     stack.enter_context(relay(path, stack.enter_context(site.tunnel())))
@@ -391,7 +391,7 @@ ROWS = (
     Row(key="start-up", title="Start-up", contestants=_start_up, delays=(0,), server=False),
     Row(key="list", title="List the containers", contestants=_list),
     Row(key="exec", title="Run `true` in a container", contestants=_exec),
-    Row(key="keepers", title="List, two ways to keep a connection", contestants=_two_keepers),
+    Row(key="holders", title="List, two ways to keep a connection", contestants=_two_holders),
     Row(key="library", title="List, in a program with an open client", contestants=_open_client),
     Row(key="create", title="Create a container and log in", contestants=_create, delays=(0, 50), warm_up=False),
     Row(key="profiles", title="Five profiles", contestants=_profiles, delays=(50,)),

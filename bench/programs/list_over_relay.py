@@ -17,6 +17,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from l8s_cli.start import FEW_COLLECTIONS, run
+
 
 class _Unneeded(ModuleType):
     """A module of which only names are needed: those of exceptions, to be caught, and of types."""
@@ -27,11 +29,10 @@ class _Unneeded(ModuleType):
 
 SOCKET = sys.argv.pop(1)
 os.environ["L8S_MULTIPLEX"] = "0"  # the kept connection is SOCKET's affair
-gc.set_threshold(50_000)  # as l8s does before it imports
+gc.set_threshold(FEW_COLLECTIONS)  # as l8s does before it imports
 for name in ("paramiko", "l8s_podman.link"):
     sys.modules[name] = _Unneeded(name)
 
-from l8s_cli.start import run
 from l8s_core.client import Client
 from l8s_core.connecting import Connected
 from l8s_core.model import Endpoint
