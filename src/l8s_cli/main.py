@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,9 +17,9 @@ import click
 
 from l8s_cli import completion
 from l8s_cli.invocation import Invocation
-from l8s_cli.output import silence
+from l8s_cli.output import silence, unwritten
 from l8s_cli.parsing import Group, add_global_options
-from l8s_cli.problems import OutputClosed
+from l8s_cli.problems import OutputClosed, OutputLost
 
 if TYPE_CHECKING:
     from logging import Logger
@@ -86,11 +87,13 @@ class Root(Group):
         code: object = 0
         try:
             code = super().main(*args, **extra)
-        except OutputClosed:
-            silence()
-            code = 1
+        except OutputClosed as closed:
+            code = _give_up(closed, invocation)
         except Exception as error:  # noqa: BLE001  the last place where an error can still be explained
-            code = _explain(error, invocation)
+            if isinstance(error, OSError) and _is_of_echo(error):
+                code = _give_up(unwritten(error), invocation)
+            else:
+                code = _explain(error, invocation)
         sys.exit(code if isinstance(code, int) else 0)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -235,9 +238,31 @@ def _explain(error: Exception, invocation: Invocation) -> int:
     if invocation.verbose and not expected:
         import traceback
 
-        invocation.out.log("".join(traceback.format_exception(error)))
-    invocation.out.error(known)
+        with suppress(OutputClosed):
+            invocation.out.log("".join(traceback.format_exception(error)))
+    with suppress(OutputClosed):  # the exit code is left to tell it
+        invocation.out.error(known)
     return known.exit_code
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Whether it is `click.echo` that raised it: click writes the help and the version, and plugins may use it."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last is not None and last.tb_frame.f_code is click.echo.__code__
+
+
+def _give_up(closed: OutputClosed, invocation: Invocation) -> int:
+    """Say that the output is lost, where there is anyone left to be told."""
+    silence(sys.stdout)
+    if isinstance(closed, OutputLost):
+        from l8s_cli.report import output_lost
+
+        with suppress(OutputClosed):  # stderr may be on the same disk
+            invocation.out.error(output_lost(closed.reason, profile=invocation.profile_in_use))
+    silence(sys.stderr)
+    return 1
 
 
 def _show_log(invocation: Invocation) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TextIO
 
 import click
 
-from l8s_cli.problems import OutputClosed
+from l8s_cli.problems import OutputClosed, OutputLost
 
 if TYPE_CHECKING:
     from l8s_cli.report import Report
@@ -41,6 +41,7 @@ class Output(NamedTuple):
 
         Raises:
             OutputClosed: nobody reads stdout any more.
+        OutputLost: stdout cannot be written.
         """
         if self.for_programs:
             import json
@@ -61,6 +62,7 @@ class Output(NamedTuple):
 
         Raises:
             OutputClosed: nobody reads that stream any more.
+        OutputLost: it cannot be written.
         """
         text = sys.stdout if stream == "stdout" else sys.stderr
         if text is None:  # closed before we started, as with >&-
@@ -68,8 +70,8 @@ class Output(NamedTuple):
         try:
             text.buffer.write(data)
             text.buffer.flush()
-        except BrokenPipeError as error:
-            raise OutputClosed from error
+        except OSError as error:
+            raise unwritten(error) from error
 
     def note(self, text: str = "") -> None:
         """Something for people to know, on stderr; programs are not bothered with it."""
@@ -134,24 +136,30 @@ def write(text: str, *, err: bool = False) -> None:
 
     Raises:
         OutputClosed: nobody reads there any more.
+        OutputLost: it cannot be written.
     """
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     try:
         click.echo(text.encode(encoding, "backslashreplace").decode(encoding), nl=False, err=err)
-    except BrokenPipeError as error:
-        raise OutputClosed from error
+    except OSError as error:
+        raise unwritten(error) from error
 
 
-def silence() -> None:
-    """Send what is left in the buffers nowhere, so that the interpreter's last flush does not complain.
+def unwritten(error: OSError) -> OutputClosed:
+    """What to raise for an error in writing our output."""
+    return OutputClosed() if isinstance(error, BrokenPipeError) else OutputLost(error.strerror or str(error))
+
+
+def silence(*streams: TextIO | None) -> None:
+    """Send what is left in the streams' buffers nowhere, so that the last flush does not complain.
 
     As https://docs.python.org/3/library/signal.html#note-on-sigpipe has it.
     """
     import contextlib
 
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
 
 
 def _escaped(text: str) -> str:

@@ -23,3 +23,11 @@ class OutputClosed(BaseException):
 
     Not an `Exception`, so that no layer that output passes through takes it for a failure of its own.
     """
+
+
+class OutputLost(OutputClosed):
+    """Our output could not be written, to a full disk for example; what the command did so far stands."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -72,6 +72,21 @@ def report(error: BaseException, *, profile: str | None = None) -> Report:
     )
 
 
+def output_lost(reason: str, *, profile: str | None = None) -> Report:
+    """What there is to say of output that could not be written, the system's ``reason`` being that."""
+    return Report(
+        type="OutputLost",
+        exit_code=1,
+        message=f"The output could not be written: {reason}. What the command did stands.",
+        hints=(
+            "Make room where the output goes, or send it elsewhere",
+            "See what is there now, before a command that changes something is run again: l8s list",
+        ),
+        profile=profile,
+        docs=f"{ERRORS_PAGE}#outputlost",
+    )
+
+
 def for_people(known: Report) -> str:
     """The error as text for a terminal, escaped, with a line break at its end."""
     paragraphs = [f"Error: {names.printable_lines(known.message)}"]

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 README = (ROOT / "README.md").read_text("utf-8")
-OUTPUT_ONLY = {"UsageError", "UnexpectedError"}
+OUTPUT_ONLY = {"UsageError", "OutputLost", "UnexpectedError"}
 """Names that only the command's output has, see `l8s_cli.report`."""
 
 ERRORS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,8 @@ from l8s_core.errors import (
     ssh_connection_failed,
 )
 from l8s_core.hookspecs import hookimpl
+
+RUN = "from l8s_cli.start import run; run()"
 
 
 def commands() -> list[tuple[str, ...]]:
@@ -254,7 +257,7 @@ def test_a_broken_connection_is_not_taken_for_a_closed_stdout(l8s: Any) -> None:
 
 def test_closed_stdout_is_quiet() -> None:
     done = subprocess.run(
-        f"{sys.executable} -c 'from l8s_cli.start import run; run()' --help | true; exit ${{PIPESTATUS[0]}}",
+        f"{sys.executable} -c '{RUN}' --help | true; exit ${{PIPESTATUS[0]}}",
         shell=True,
         executable="/bin/bash",
         capture_output=True,
@@ -262,6 +265,29 @@ def test_closed_stdout_is_quiet() -> None:
         timeout=60,
     )
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list", "--help"], ["--version"], ["plugins"], ["-o", "json", "plugins"]]
+)
+def test_output_on_a_full_disk_is_a_failure_with_a_next_step(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", RUN, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert "The output could not be written: No space left on device." in done.stderr
+    assert "send it elsewhere" in done.stderr
+    assert "Unexpected" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_errors_on_a_full_disk_keep_quiet() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", RUN, "nosuch"], stdout=full, stderr=full, timeout=60)
+    assert done.returncode == 2
 
 
 # Commands from plugins

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from l8s_cli import output
 from l8s_cli.output import Output
-from l8s_cli.problems import OutputClosed
+from l8s_cli.problems import OutputClosed, OutputLost
 from l8s_cli.progress import StepDisplay
 from l8s_cli.tables import Table, plain
 from l8s_core.model import Step
@@ -34,6 +36,11 @@ class Closed(io.StringIO):
     @property
     def buffer(self) -> Any:
         return self
+
+
+class Full(Closed):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
@@ -114,6 +121,15 @@ def test_nobody_reads(monkeypatch: pytest.MonkeyPatch, stream: Any) -> None:
     with pytest.raises(OutputClosed):
         Output().raw(stream, b"x")
     assert not issubclass(OutputClosed, Exception)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk(monkeypatch: pytest.MonkeyPatch, stream: Any) -> None:
+    monkeypatch.setattr(sys, stream, Full())
+    with pytest.raises(OutputLost, match="No space left"):
+        output.write("x", err=stream == "stderr")
+    with pytest.raises(OutputLost, match="No space left"):
+        Output().raw(stream, b"x")
 
 
 def test_narrow_encoding_escapes_instead_of_failing(monkeypatch: pytest.MonkeyPatch) -> None:
