@@ -30,9 +30,6 @@ CUT_OFF, REFUSED, CHANGED, NO_TAR = 65, 66, 67, 127
 OWN_WORDS = "l8s: "
 """How the scripts begin a line of their own: Podman complains on the same stream of input that nobody reads."""
 
-STOP = OWN_WORDS + "stop"
-"""The line with which ``receive.sh`` says that it takes nothing more, and reads on until the input's end."""
-
 WORDS_LIMIT = 8 * 1024
 """Bytes of what the commands in the container complain that are kept."""
 
@@ -111,17 +108,10 @@ def copy_in(
     tally = Tally()
     feed = _Feed(pack(sources, tally, marker=b".l8s-" + token.encode()), tally, on_progress)
     complaint = bytearray()
-    stop = f"\n{STOP}\n".encode()
-    end = b"\n"  # of what was said, whether kept or not
 
     def listen(stream: StreamName, data: bytes) -> None:
-        nonlocal end
         if stream == "stderr":
             complaint.extend(data[: max(0, WORDS_LIMIT - len(complaint))])
-            end += data
-            if stop in end:
-                feed.stop()
-            end = end[-len(stop) :]
 
     try:
         result = backend.exec(
@@ -292,7 +282,7 @@ def _escaped(path: bytes) -> str:
 
 def _lines(complaint: bytes) -> list[str]:
     """What was complained of: the script's own words where there are any, and else the first of anyone's."""
-    lines = [line for line in complaint.decode("utf-8", "replace").splitlines() if line.strip() and line != STOP]
+    lines = [line for line in complaint.decode("utf-8", "replace").splitlines() if line.strip()]
     own = [line.removeprefix(OWN_WORDS) for line in lines if line.startswith(OWN_WORDS)]
     return (own or lines)[:WORDS_SHOWN]
 

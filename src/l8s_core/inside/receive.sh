@@ -5,28 +5,12 @@
 # it DESTINATION; "contents" puts what is in NAME there; "several" needs a directory. The archive's last member is
 # .l8s-TOKEN: without it the archive was cut off. DESTINATION and NAME are as printf's %b wants them.
 # Nothing has its name before it is whole: everything is unpacked beside it first. Exit codes: 65 cut off, 66 refused.
-# Podman can lose what was said last when a command ends with input unread. So whoever fails says "l8s: stop", upon which
-# the input ends soon, and reads until then.
 set -u
 token=$1 what=$2
 destination=$(printf '%bx' "$3") && destination=${destination%x}
 name=$(printf '%bx' "${4-}") && name=${name%x}
 
-work=
-clean() {
-  [ -n "$work" ] || return 0
-  chmod -R u+rwx "$work" 2>/dev/null
-  rm -rf "$work"
-}
-
-fail() { # EXIT-CODE
-  clean
-  echo "l8s: stop" >&2
-  cat >/dev/null
-  exit "$1"
-}
-
-refuse() { printf 'l8s: %s\n' "$1" >&2; fail 66; }
+refuse() { printf 'l8s: %s\n' "$1" >&2; exit 66; }
 
 # A directory that is not writable cannot be moved to another parent.
 move() { # FROM TO NAME-THEN
@@ -72,12 +56,16 @@ else
   work=$parent.l8s-$token.part
 fi
 
+clean() {
+  chmod -R u+rwx "$work" 2>/dev/null
+  rm -rf "$work"
+}
 trap clean EXIT
 trap 'exit 143' HUP INT TERM PIPE
-command -v tar >/dev/null || { echo "l8s: the image has no tar" >&2; fail 127; }
-mkdir -m 700 "$work" || fail 66
-tar -xpo -f - -C "$work" || fail 64
-[ -e "$work/.l8s-$token" ] || fail 65
+command -v tar >/dev/null || { echo "l8s: the image has no tar" >&2; exit 127; }
+mkdir -m 700 "$work" || exit 66
+tar -xpo -f - -C "$work" || exit 64
+[ -e "$work/.l8s-$token" ] || exit 65
 rm -f "$work/.l8s-$token"
 
 if [ -n "$parent" ]; then
@@ -85,9 +73,9 @@ if [ -n "$parent" ]; then
     refuse "there is no directory ${destination#./}"
   fi
   # What is there is no directory: a file replaces it, also when it is a link, and mv refuses to put a directory there.
-  move "$work/$name" "$parent$leaf" "$parent$leaf" || fail 66
+  move "$work/$name" "$parent$leaf" "$parent$leaf" || exit 66
 elif [ "$what" = contents ]; then
-  merge "$work/$name" "$destination" || fail 66
+  merge "$work/$name" "$destination" || exit 66
 else
-  merge "$work" "$destination" || fail 66
+  merge "$work" "$destination" || exit 66
 fi
