@@ -453,6 +453,9 @@ class PodmanBackend:
         on_output: OutputSink | None,
     ) -> ExecResult:
         marker = secrets.token_hex(16)
+        mark = None
+        if stdin is not None and argv and not argv[0].startswith("-"):  # sh would take that for an option of its own
+            argv, mark = exec_stream.reading_all(argv, secrets.token_hex(16))
         session = self._exec_session(
             name,
             argv,
@@ -467,7 +470,7 @@ class PodmanBackend:
             kept[stream] += data
 
         try:
-            code = self._exec_run(name, session, stdin, timeout, on_output or keep)
+            code = self._exec_run(name, session, stdin, timeout, on_output or keep, mark)
         except _DeadlinePassed:
             stopped = self._stop_marked(name, marker)
             assert timeout is not None
@@ -537,6 +540,7 @@ class PodmanBackend:
         stdin: bytes | IO[bytes] | None,
         timeout: float | None,
         sink: OutputSink,
+        mark: exec_stream.Mark | None = None,
     ) -> int:
         """Start the session and see it to its end; its exit code.
 
@@ -559,11 +563,17 @@ class PodmanBackend:
             return code
         begun = time.monotonic()
         try:
-            if stdin is not None:
-                exec_stream.feed(stream, stdin)
+            feed = None if stdin is None else exec_stream.Feed(stream, stdin)
             with self._channels.cuttable():
                 for kind, data in self._frames_until(stream, reader, deadline, doing):
-                    sink(kind, data)
+                    if mark is not None and kind == "stderr":
+                        data = mark.without(data)
+                        if mark.seen and feed is not None:
+                            feed.stop()
+                    if data:
+                        sink(kind, data)
+                if mark is not None and (left := mark.rest()):
+                    sink("stderr", left)
         finally:
             reader.close()
             stream.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +41,17 @@ def backend(run: Run, server: Server) -> Iterator[PodmanBackend]:
 def container(backend: PodmanBackend, image: str) -> Iterator[str]:
     with idle_container(backend, image) as name:
         yield name
+
+
+class Endless(io.RawIOBase):
+    """Input without an end."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        buffer[:] = bytes(len(buffer))
+        return len(buffer)
 
 
 def processes(server: Server, container: str) -> str:
@@ -108,6 +120,36 @@ def test_input_ends(backend: PodmanBackend, container: str) -> None:
     script = "read -r line; printf '%s|' \"$line\"; read -r line || printf end"
     assert backend.exec(container, ["sh", "-c", script], stdin=b"one\n", timeout=30).stdout == "one|end"
     assert backend.exec(container, ["cat"], stdin=b"", timeout=30).stdout_bytes == b""
+
+
+@pytest.mark.parametrize("reads", ["exit 3", "head -c 10 >/dev/null; exit 3", "cat >/dev/null; exit 3"])
+def test_output_is_whole_however_little_of_the_input_is_read(
+    backend: PodmanBackend, container: str, reads: str
+) -> None:
+    """Podman alone loses some, and adds words of its own: decision 0024."""
+    for _ in range(20):
+        result = backend.exec(
+            container, ["sh", "-c", f"echo out; echo err >&2; {reads}"], stdin=b"x" * 1_000_000, timeout=30
+        )
+        assert (result.exit_code, result.stdout, result.stderr) == (3, "out\n", "err\n")
+
+
+def test_a_command_ends_though_its_input_does_not(backend: PodmanBackend, container: str) -> None:
+    end, other = socket.socketpair()
+    with other, end, end.makefile("rb") as never, Endless() as much:
+        for endless in (never, much):
+            result = backend.exec(container, ["sh", "-c", "echo out; exit 3"], stdin=endless, timeout=30)
+            assert (result.exit_code, result.stdout, result.stderr) == (3, "out\n", "")
+        other.shutdown(socket.SHUT_RDWR)  # who still reads comes to an end
+
+
+@pytest.mark.parametrize("words", [["l8s-nosuch"], ["/etc/passwd"], ["-x"]])
+def test_what_does_not_run_has_the_same_exit_code_with_input(
+    backend: PodmanBackend, container: str, words: list[str]
+) -> None:
+    without, given = (backend.exec(container, words, stdin=stdin, timeout=30) for stdin in (None, b"x"))
+    assert without.exit_code == given.exit_code
+    assert words[0] in given.stderr
 
 
 def test_200_megabytes_are_streamed_in_little_memory(backend: PodmanBackend, container: str) -> None:

@@ -1,4 +1,4 @@
-"""The frames of an exec stream: whatever the pieces in which they come, the same bytes come out, or an error."""
+"""An exec stream, frames and mark: whatever the pieces in which it comes, the same bytes come out, or an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l8s_podman.exec_stream import CHUNK, HEADER, STREAMS, frames
+from l8s_podman.exec_stream import CHUNK, HEADER, STREAMS, Mark, frames
 from l8s_podman.streams import BrokenOff, LinkLost
 
 Frame = tuple[int, bytes]
@@ -174,3 +174,22 @@ def test_a_huge_frame_comes_in_small_pieces() -> None:
 def test_a_frame_that_claims_four_gigabytes_costs_nothing() -> None:
     with pytest.raises(BrokenOff):
         read(HEADER.pack(1, 0xFFFFFFFF) + b"tiny")
+
+
+@given(
+    pieces=st.lists(st.sampled_from([b"", b"\0", b"ab", b"\0ab", b"\0a", b"b\0", b"x", b"\0ab\0"]), max_size=12),
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8),
+)
+def test_a_mark_is_taken_out_once_wherever_its_stream_is_cut(pieces: list[bytes], sizes: list[int]) -> None:
+    text = b"".join(pieces)
+    mark = Mark("ab")
+    found = b""
+    place = turn = 0
+    while place < len(text):
+        size = sizes[turn % len(sizes)]
+        found += mark.without(text[place : place + size])
+        assert len(found) >= min(place + size, len(text)) - 2 * len(b"\0ab\0")  # little is held back
+        place, turn = place + size, turn + 1
+    found += mark.rest()
+    assert mark.seen == (b"\0ab\0" in text)
+    assert found == text.replace(b"\0ab\0", b"", 1)
