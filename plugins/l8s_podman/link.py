@@ -41,8 +41,8 @@ from l8s_podman.transport import SSHTransport, WatchedSocket
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds for the key exchange."""
 
-BANNER_TIMEOUT = 4.0
-"""Seconds for the server to say that it speaks SSH; with all that comes before, a command ends within 5."""
+BANNER_TIMEOUT = 3.0
+"""Seconds for the server to say that it speaks SSH; on a busy machine too, a command then ends within 5."""
 
 AUTH_TIMEOUT = 30.0
 """Seconds for authentication: a person may have to touch a security key."""

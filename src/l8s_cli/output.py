@@ -41,7 +41,7 @@ class Output(NamedTuple):
 
         Raises:
             OutputClosed: nobody reads stdout any more.
-        OutputLost: stdout cannot be written.
+            OutputLost: stdout cannot be written.
         """
         if self.for_programs:
             import json
@@ -62,7 +62,7 @@ class Output(NamedTuple):
 
         Raises:
             OutputClosed: nobody reads that stream any more.
-        OutputLost: it cannot be written.
+            OutputLost: it cannot be written.
         """
         text = sys.stdout if stream == "stdout" else sys.stderr
         if text is None:  # closed before we started, as with >&-

@@ -11,7 +11,7 @@ from wire import PORT, NameServer, Talker
 MEMORY = 128 * 1024**2
 """Bytes that a command may take for a server that talks and talks; one that goes well takes about half."""
 
-LATE = "no banner of an SSH server within 4 s"
+LATE = "no banner of an SSH server within 3 s"
 TALK: dict[str, tuple[Callable[[], Iterator[bytes]], float, str]] = {
     "silent": (lambda: iter(()), 0, LATE),
     "slow letters": (lambda: itertools.repeat(b"S"), 0.5, LATE),

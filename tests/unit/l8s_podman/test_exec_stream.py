@@ -86,7 +86,7 @@ def test_the_command_has_the_input_and_no_other_open_file(shell: str) -> None:
     assert ran(shell, "sh", "-c", "cat; ls /proc/self/fd | wc -l", given=b"in\n")[1] == b"in\n4\n"
 
 
-def test_a_signal_ends_the_command_before_its_keeper(shell: str) -> None:
+def test_a_signal_ends_the_command_before_the_sh_around_it(shell: str) -> None:
     """TERM goes to both; what the command says of it is still heard."""
     words, mark = reading_all(
         ["sh", "-c", "trap 'echo over; exit 9' TERM; echo on; while :; do sleep 0.05; done"], MARK
@@ -133,17 +133,19 @@ class Channel:
 
 
 class Source:
-    """Input that comes when ``more`` is set."""
+    """Input of which more comes when ``more`` is set; ``asked`` is when it is waited for."""
 
     def __init__(self, *pieces: bytes) -> None:
         self.pieces = list(pieces)
+        self.asked = threading.Event()
         self.more = threading.Event()
 
     def read(self, size: int) -> bytes:
         if self.pieces:
             return self.pieces.pop(0)
+        self.asked.set()
         assert self.more.wait(20)
-        return b""
+        return self.pieces.pop(0) if self.pieces else b""
 
 
 @pytest.fixture
@@ -171,9 +173,7 @@ def test_bytes_are_sent_in_pieces_and_then_their_end(channel: Channel) -> None:
 def test_told_to_stop_while_it_waits_for_input_it_ends_at_once(channel: Channel) -> None:
     source = Source(b"one")
     feed = fed(channel, source)
-    assert channel.sending.wait(20)
-    while feed._sending:
-        pass
+    assert source.asked.wait(20)
     feed.stop()
     assert channel.ends == 1
     source.pieces.append(b"late")
