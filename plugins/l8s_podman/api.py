@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import paramiko
 import requests
@@ -28,9 +28,11 @@ from l8s_core import names
 from l8s_core.errors import BackendError, socket_unavailable
 from l8s_podman.answers import RequestFailed, error_text, parse_json
 from l8s_podman.channels import Channels
-from l8s_podman.streams import BrokenOff, ChannelSocket
-from l8s_podman.translate import translated
+from l8s_podman.streams import BrokenOff, ChannelSocket, Unsent
+from l8s_podman.translate import causes, translated
 from l8s_podman.uninterrupted import to_the_end
+
+T = TypeVar("T")
 
 API_VERSION = "4.0.0"
 """The version in the URLs: the oldest that is supported, which every later Podman still answers."""
@@ -39,7 +41,11 @@ MINIMUM_VERSION = (4, 3)
 """The oldest Podman that l8s is tested with."""
 
 LOOKS = 3
-"""How often a look is tried while the SSH connection lives."""
+"""How often a request is tried that has not been carried out, while the SSH connection lives."""
+
+KEPT = 7.0
+"""Seconds after which an HTTP connection is not used again: Podman's service closes it after ten idle ones (twice its
+own idle time, says its pkg/api/server/server.go), and a request could be on its way at that moment."""
 
 REQUEST_TIMEOUT = 30.0
 """Seconds between two pieces of an answer."""
@@ -62,6 +68,10 @@ class Dialer:
     def way(self) -> str:
         """In words, how the socket is reached."""
         return "forwarded" if self._link.forwards else "podman system dial-stdio"
+
+    def service_ends(self) -> None:
+        """Podman's service has said that it ends: what was opened ahead leads nowhere."""
+        self._link.forget_ready()
 
     def open(self) -> ChannelSocket:
         """A new stream.
@@ -115,25 +125,28 @@ class Dialer:
 
 
 class _Connection(HTTPConnection):
-    """An HTTP connection over a stream of the dialer."""
+    """An HTTP connection over a stream of the adapter's dialer."""
 
-    dialer: Dialer
+    adapter: _Adapter
     sock: Any
 
     def connect(self) -> None:
-        self.sock = self.dialer.open()
+        self.adapter.made += 1
+        self.sock = self.adapter.dialer.open()
         self.sock.settimeout(self.timeout)
 
     @property
     def is_connected(self) -> bool:
-        return self.sock is not None and self.sock.idle
+        return self.sock is not None and self.sock.idle and self.sock.unused_for < KEPT
 
 
 class _Adapter(HTTPAdapter):
     """A requests adapter all of whose connections are channels."""
 
     def __init__(self, dialer: Dialer) -> None:
-        connection = type("_DialedConnection", (_Connection,), {"dialer": dialer})
+        self.dialer = dialer
+        self.made = 0
+        connection = type("_DialedConnection", (_Connection,), {"adapter": self})
         pool = type("_DialedPool", (urllib3.HTTPConnectionPool,), {"ConnectionCls": connection})
         self._pool = pool("podman", maxsize=8)
         super().__init__(max_retries=0)
@@ -156,9 +169,9 @@ class PodmanAPI:
         # Without a base_url podman-py would talk to this machine's own socket.
         self._client = APIClient(base_url=BASE_URL, version=API_VERSION, timeout=REQUEST_TIMEOUT)
         self._client.trust_env = False  # no proxy gets to see the API
-        adapter = _Adapter(dialer)
+        self._adapter = _Adapter(dialer)
         for scheme in ("http://", "https://"):
-            self._client.mount(scheme, adapter)
+            self._client.mount(scheme, self._adapter)
         self._version_checked = False
         self._told_time: tuple[datetime, float] | None = None
 
@@ -174,6 +187,11 @@ class PodmanAPI:
             return None
         told, at = self._told_time
         return told + timedelta(seconds=time.monotonic() - at)
+
+    @property
+    def connections(self) -> int:
+        """How many HTTP connections were made for `request` so far; the one used last is used first."""
+        return self._adapter.made
 
     def ping(self) -> tuple[str, str]:
         """Podman's version and its API version.
@@ -228,10 +246,16 @@ class PodmanAPI:
             if payload is not None:
                 options["data"] = payload
             response: APIResponse = (
-                self._look(lambda: send(path, **options))
+                self._repeated(lambda: send(path, **options), _dropped)
                 if method == "GET"
-                else to_the_end(lambda: send(path, **options), abandoned=lambda late: late.close())
+                else to_the_end(
+                    # data is read as it is sent, and is not there a second time
+                    lambda: self._repeated(lambda: send(path, **options), _unsent if data is None else _never),
+                    abandoned=lambda late: late.close(),
+                )
             )
+        if response.headers.get("Connection", "").lower() == "close":  # RFC 9112, 9.6; a service that goes on keeps it
+            self._dialer.service_ends()
         self._check_version(response)
         self._note_time(response)
         if response.status_code >= 400 and response.status_code not in allowed:
@@ -240,20 +264,20 @@ class PodmanAPI:
             raise RequestFailed(doing, self._where, response.status_code, error_text(text))
         return response
 
-    def _look(self, get: Callable[[], APIResponse]) -> APIResponse:
-        """Ask again when the stream, and not the SSH connection, ended without an answer.
+    def _repeated(self, send: Callable[[], T], harmless: Callable[[BaseException], bool]) -> T:
+        """Send again when the stream, and not the SSH connection, ended in a way that is ``harmless``.
 
         Podman's service ends after five idle seconds and is started again by the next connection; one that comes at
-        that very moment is taken by the ending service and dropped. A look can be repeated; and after one the service
-        stays for the changes that follow it.
+        that very moment is taken by the ending service and dropped. A look can be repeated, and so can a change that
+        was not even sent to its end; one that was is not, whatever became of it.
         """
         for _ in range(LOOKS - 1):
             try:
-                return get()
-            except APIError as error:  # as which podman-py raises whatever requests does
-                if self._link.dead or not _dropped(error.__cause__):
+                return send()
+            except (APIError, Unsent) as error:  # podman-py raises whatever requests does as the first
+                if self._link.dead or not harmless(error):
                     raise
-        return get()
+        return send()
 
     def json(self, path: str, *, doing: str, params: Mapping[str, Any] | None = None) -> Any:
         """The answer to a GET, parsed.
@@ -315,7 +339,7 @@ class PodmanAPI:
             stream.close()
 
         with self._translated(doing, write=True):
-            return to_the_end(send, abandoned=close)
+            return to_the_end(lambda: self._repeated(send, _unsent), abandoned=close)
 
     def close(self) -> None:
         """Close every HTTP connection; the link stays."""
@@ -349,13 +373,23 @@ class PodmanAPI:
         self._version_checked = True
 
 
-def _dropped(error: BaseException | None) -> bool:
+def _dropped(error: BaseException) -> bool:
     """Whether a request's stream ended without a word of an answer; silence, for one, is something else."""
+    error = error.__cause__ or error
     return (
         isinstance(error, requests.ConnectionError)
         and bool(error.args)
         and isinstance(error.args[0], urllib3.exceptions.ProtocolError)
     )
+
+
+def _unsent(error: BaseException) -> bool:
+    """Whether the last of a request was never sent: Podman then has no whole header, or no whole JSON, to act on."""
+    return any(isinstance(cause, Unsent) for cause in causes(error))
+
+
+def _never(_error: BaseException) -> bool:
+    return False
 
 
 def _read_head(reader: Any) -> tuple[int, dict[str, str]]:

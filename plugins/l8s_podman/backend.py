@@ -75,10 +75,11 @@ from l8s_podman.arrival import arrive
 if TYPE_CHECKING:
     from podman.api.client import APIResponse
 
-    from l8s_podman import api, channels, exec_stream, link, streams, translate
+    from l8s_podman import api, channels, exec_stream, keepalive, link, streams, translate
 else:
-    api, channels, exec_stream, link, streams, translate = (
-        Later(f"l8s_podman.{name}") for name in ("api", "channels", "exec_stream", "link", "streams", "translate")
+    api, channels, exec_stream, keepalive, link, streams, translate = (
+        Later(f"l8s_podman.{name}")
+        for name in ("api", "channels", "exec_stream", "keepalive", "link", "streams", "translate")
     )
 
 T = TypeVar("T")
@@ -148,11 +149,18 @@ class _Wiring:
         return api.Dialer(self.channels, names.socket_path(self._profile.remote_socket))
 
     @cached_property
+    def keepalive(self) -> keepalive.Keepalive:
+        path = names.socket_path(self._profile.remote_socket)
+        return keepalive.Keepalive(lambda: streams.ChannelSocket(self.link.streamlocal(path)), self.ready.drop)
+
+    @cached_property
     def api(self) -> api.PodmanAPI:
         return api.PodmanAPI(self.channels, self.dialer, where=self._profile.remote_host)
 
     def close(self) -> None:
         """Close the caller's own: what it has open to the API."""
+        if "keepalive" in vars(self):
+            self.keepalive.stop()
         if "api" in vars(self):
             self.api.close()
 
@@ -258,9 +266,11 @@ class PodmanBackend:
 
     def session(self) -> PodmanSession:
         """See `SharedConnection`."""
-        ready = self._wired.ready
-        ready.keep()
-        return PodmanSession(self._profile, self._link, ready)
+        wired = self._wired
+        wired.ready.keep()
+        if wired.ready.forwards:
+            wired.keepalive.want()
+        return PodmanSession(self._profile, wired.link, wired.ready)
 
     def alive(self, *, within: float) -> bool:
         """See `SharedConnection`."""
@@ -549,6 +559,7 @@ class PodmanBackend:
             _ServiceEndedError: the output broke off, and the connection lives.
         """
         doing = f"running a command in {name}"
+        connections = self._api.connections  # one of them made the session, and is the next to be used
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             stream, reader = self._api.hijack(
@@ -577,7 +588,7 @@ class PodmanBackend:
         finally:
             reader.close()
             stream.close()
-        return self._exit_code(session, begun, deadline, doing)
+        return self._exit_code(session, begun, connections, deadline, doing)
 
     def _frames_until(
         self, stream: streams.ChannelSocket, reader: IO[bytes], deadline: float | None, doing: str
@@ -603,10 +614,13 @@ class PodmanBackend:
                 return
             yield item
 
-    def _exit_code(self, session: str, begun: float, deadline: float | None, doing: str) -> int:
+    def _exit_code(self, session: str, begun: float, connections: int, deadline: float | None, doing: str) -> int:
         """Wait for the session's exit code: a command may close its output and go on.
 
-        ``begun`` is when it started, on this machine's monotonic clock.
+        The output of a service that was killed ends as that of a command does, and the next service knows the exit
+        code: so the code counts only with the service that the output came from. It is the same one when the connection
+        on which the session was made still answers, which is that no more than ``connections`` were made. ``begun`` is
+        when the command started, on this machine's monotonic clock.
 
         Raises:
             BackendError: the output did not end: Podman's service did, and another one took its place.
@@ -616,24 +630,30 @@ class PodmanBackend:
         doubtful_from = time.monotonic() + EXIT_PATIENCE
         while True:
             answer = as_mapping(self._api.json(f"/exec/{quoted(session)}/json", doing=doing))
-            if not answer.get("Running", False):
-                return int(answer.get("ExitCode", -1))
-            if deadline is not None and time.monotonic() > deadline:
+            ended = not answer.get("Running", False)
+            if not ended and deadline is not None and time.monotonic() > deadline:
                 raise _DeadlinePassed
-            if self._channels.interrupted:
+            if not ended and self._channels.interrupted:
                 raise KeyboardInterrupt
-            if time.monotonic() > doubtful_from:
-                age = self._service_age()
-                if age is not None and age < time.monotonic() - begun:
+            if (ended and self._api.connections != connections) or time.monotonic() > doubtful_from:
+                if self._service_started_after(begun):
                     raise self._service_ended(doing)
                 doubtful_from += 10 * EXIT_PATIENCE
+            if ended:
+                return int(answer.get("ExitCode", -1))
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
 
+    def _service_started_after(self, moment: float) -> bool:
+        """Whether the server's podman.service certainly started after ``moment``, on this machine's monotonic clock."""
+        asked = time.monotonic()  # the age is that of a later moment
+        age = self._service_age()
+        return age is not None and age < asked - moment
+
     def _service_ended(self, doing: str) -> BackendError:
         return translate.service_ended(
-            f"Podman's service on {self._api.where} ended while {doing}: the output was cut off, and the command was "
-            "stopped.",
+            f"Podman's service on {self._api.where} ended while {doing}: the output was cut off, and the command does "
+            "not run any more.",
             _ServiceEndedError,
         )
 

@@ -31,7 +31,7 @@ class _Closable(Protocol):
 class Ready:
     """Channels to the API's socket that were opened ahead of whoever needs one next.
 
-    Podman's service counts one that was never used as busy, and so stays up as long as there is one.
+    They do not keep Podman's service up, and end with it (`l8s_podman.keepalive`).
     """
 
     def __init__(self, link: Link, path: str) -> None:
@@ -41,6 +41,7 @@ class Ready:
         self._lock = threading.Lock()
         self._wanted = 0
         self._filling = False
+        self._dropped = 0
         self.forwards = True
         """Whether the server forwards to the socket, as far as anybody who uses the connection knows."""
 
@@ -62,10 +63,21 @@ class Ready:
         self._fill()
         return found
 
+    def drop(self) -> None:
+        """Close those that were opened so far: they lead to a service that is ending. Others take their place."""
+        with self._lock:
+            self._dropped += 1
+        self._close_all()
+        self._fill()
+
     def close(self) -> None:
         """Close those that are left."""
         with self._lock:
             self._wanted = 0
+        self._close_all()
+
+    def _close_all(self) -> None:
+        with self._lock:
             spares, self._spares = self._spares, []
         for spare in spares:
             spare.close()
@@ -83,6 +95,7 @@ class Ready:
                 if len(self._spares) >= self._wanted:
                     self._filling = False
                     return
+                dropped = self._dropped
             try:
                 spare = ChannelSocket(self._link.streamlocal(self._path))
             except (paramiko.SSHException, OSError, EOFError) as error:
@@ -92,7 +105,7 @@ class Ready:
                         self._wanted = 0
                 return
             with self._lock:
-                if self._wanted:
+                if self._wanted and dropped == self._dropped:
                     self._spares.append(spare)
                     continue
             spare.close()
@@ -146,6 +159,10 @@ class Channels:
         if found is not None:
             self._open.add(found)
         return found
+
+    def forget_ready(self) -> None:
+        """Use none of the channels that were opened ahead so far."""
+        self._ready.drop()
 
     def streamlocal(self, path: str) -> paramiko.Channel:
         """See `Link.streamlocal`; one round trip."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
+import time
 from typing import Any
 
 import paramiko
@@ -26,6 +27,10 @@ class BrokenOff(ConnectionError):
     """A stream ended in the middle of what it carried, over a connection that lives: whoever served it is gone."""
 
 
+class Unsent(BrokenOff):
+    """A stream was closed by whoever served it before all that was to be sent had been: the end of it never left."""
+
+
 class ChannelSocket:
     """The part of `socket.socket` that http.client and urllib3 use, over a paramiko channel."""
 
@@ -34,6 +39,12 @@ class ChannelSocket:
         self._readers = 0
         self._closed = False
         self._lock = threading.Lock()
+        self._used: float | None = None
+
+    @property
+    def unused_for(self) -> float:
+        """Seconds since something was last sent or received; 0 when nothing ever was."""
+        return 0.0 if self._used is None else time.monotonic() - self._used
 
     @property
     def idle(self) -> bool:
@@ -53,8 +64,10 @@ class ChannelSocket:
 
         Raises:
             TimeoutError: the window stayed full for the timeout.
+            Unsent: the peer closed the stream before the last of them was sent.
             LinkLost: the connection died.
         """
+        self._used = time.monotonic()
         try:
             # One packet at a time: paramiko would copy all that is left for each packet that it takes off the front.
             for start in range(0, len(data), PACKET):
@@ -62,6 +75,8 @@ class ChannelSocket:
         except TimeoutError:
             raise
         except OSError as error:
+            if self._channel.eof_received:  # which nobody says of a connection that died
+                raise Unsent("the stream was closed before everything was sent") from error
             raise LinkLost(f"the connection was closed while sending: {error}") from error
 
     def shutdown_write(self) -> None:
@@ -85,6 +100,7 @@ class ChannelSocket:
         if not data and not self._channel.eof_received:
             raise LinkLost("the SSH connection ended in the middle of an answer")
         buffer[: len(data)] = data
+        self._used = time.monotonic()
         return len(data)
 
     def makefile(self, mode: str = "rb", buffering: int = -1, **_: Any) -> io.BufferedReader:

@@ -36,10 +36,10 @@ def translate(error: Exception, *, doing: str, write: bool, where: str, link_dea
         error = error.__cause__
     if isinstance(error, paramiko.ChannelException) and not link_dead:
         return ConnectionFailed(
-            f"{where} refused another channel on the SSH connection while {doing}: {_reason([*_chain(error)])}",
+            f"{where} refused another channel on the SSH connection while {doing}: {_reason([*causes(error)])}",
             hints=("Look at MaxSessions in the server's /etc/ssh/sshd_config", "Run the command again"),
         )
-    chain = list(_chain(error))
+    chain = list(causes(error))
     timed_out = any(isinstance(one, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)) for one in chain)
     # asked of the chain first: the transport tells its channels that it ended before it counts as ended itself
     lost = link_dead or any(map(_of_the_link, chain))
@@ -83,8 +83,8 @@ def _of_the_link(error: BaseException) -> bool:
     return isinstance(error, ConnectionError | EOFError | paramiko.SSHException) and not of_a_stream
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, at most ten."""
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, at most ten."""
     current: BaseException | None = error
     for _ in range(10):
         if current is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,9 @@ from lab import Laptop, Server
 
 ATTEMPTS = 5
 """How often a command is tried: one that comes right after another may find no channel that was opened ahead."""
+
+IDLE = 18.0
+"""Seconds: more than the ten after which the service closes a connection, and the five after which it then ends."""
 
 BUDGETS = {
     "list": 1,
@@ -68,6 +72,25 @@ def test_a_command_keeps_to_its_budget(connected: Laptop, command: str) -> None:
             break
     # exactly: a budget that is larger than what is needed holds nothing
     assert min(needed) == BUDGETS[command], needed
+
+
+def test_a_command_that_comes_later_costs_no_more(connected: Laptop, server: Server) -> None:
+    """Podman's service ends after fifteen seconds without requests, and with it whatever was opened ahead."""
+
+    def service() -> int:
+        return int(server.run("systemctl show -P MainPID podman.service").stdout)
+
+    round_trips(connected, "list")
+    before = service()
+    assert before > 0
+    time.sleep(IDLE)
+    assert service() == before
+    assert round_trips(connected, "list") == 1
+    connected.l8s("disconnect")
+    deadline = time.monotonic() + 60
+    while service() != 0:
+        assert time.monotonic() < deadline, "the service is kept up although nobody is connected"
+        time.sleep(0.5)
 
 
 def test_a_list_of_many_is_one_request(connected: Laptop) -> None:

@@ -34,6 +34,8 @@ TALK = {
     "after 3000 lines": ("seq 3000; echo begun; sleep 20", b"".join(b"%d\n" % n for n in range(1, 3001)) + b"begun\n"),
     "while it talks": ("echo begun; while :; do echo line; done", None),
     "when nothing was said": ("touch /tmp/begun; sleep 20", b""),
+    "shortly before it ends": ("echo line; echo begun; sleep 1; echo more", b"line\nbegun\n"),
+    "long before it ends, and it takes longer": ("echo line; echo begun; sleep 9; echo more", b"line\nbegun\n"),
 }
 """What an exec does, and all that must have come of it; None where that depends on the moment."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import socket
 import threading
@@ -16,9 +17,9 @@ import pytest
 
 from l8s_core.errors import BackendError, ConnectionFailed, OutcomeUnknown, SocketUnavailable
 from l8s_podman.answers import RequestFailed
-from l8s_podman.api import LOOKS, Dialer, PodmanAPI, _read_head
+from l8s_podman.api import KEPT, LOOKS, Dialer, PodmanAPI, _read_head
 from l8s_podman.link import Ran
-from l8s_podman.streams import BrokenOff, LinkLost
+from l8s_podman.streams import BrokenOff, LinkLost, Unsent
 
 VERSION = b"Libpod-Api-Version: 5.4.2\r\n"
 
@@ -28,24 +29,37 @@ def answer(body: bytes = b"{}", *, status: str = "200 OK", headers: bytes = VERS
 
 
 class Stream:
-    """A socket with what `ChannelSocket` has besides."""
+    """A socket with what `ChannelSocket` has besides. It is closed to whoever sends more than ``takes`` messages."""
 
-    def __init__(self, inner: socket.socket) -> None:
+    def __init__(self, inner: socket.socket, takes: float = math.inf) -> None:
         self._inner = inner
+        self._takes = takes
         self.idle = True
+        self.unused_for = 0.0
+
+    def sendall(self, data: bytes) -> None:
+        self._takes -= 1
+        if self._takes < 0:
+            raise Unsent("the stream was closed before everything was sent")
+        self._inner.sendall(data)
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
 
 class FakeDialer:
-    """Each stream that it opens is answered with the next of ``answers``, however often it is asked on it."""
+    """Each stream that it opens is answered with the next of ``answers``, however often it is asked on it.
+
+    The first ones take no more messages than ``takes`` says of each.
+    """
 
     way = "fake"
 
     def __init__(self, *answers: bytes) -> None:
         self.answers = list(answers)
-        self.opened = 0
+        self.takes: list[float] = []
+        self.streams: list[Stream] = []
+        self.opened = self.ended = 0
         self.requests: list[bytes] = []
         self._sockets: list[socket.socket] = []
 
@@ -54,7 +68,11 @@ class FakeDialer:
         self._sockets += [near, far]
         threading.Thread(target=self._serve, args=(far, self.answers.pop(0)), daemon=True).start()
         self.opened += 1
-        return Stream(near)
+        self.streams.append(Stream(near, self.takes.pop(0) if self.takes else math.inf))
+        return self.streams[-1]
+
+    def service_ends(self) -> None:
+        self.ended += 1
 
     def _serve(self, end: socket.socket, answer: bytes) -> None:
         with suppress(OSError):
@@ -242,6 +260,63 @@ def test_a_change_is_sent_once(make_api: MakeAPI) -> None:
     with pytest.raises(OutcomeUnknown):
         api.request("POST", "/containers/create", doing="creating", body={})
     assert dialer.opened == 1
+
+
+@pytest.mark.parametrize(("body", "takes"), [({"Name": "x"}, 0), ({"Name": "x"}, 1), (None, 0)])
+def test_a_change_that_was_not_sent_to_its_end_is_sent_again(make_api: MakeAPI, body: object, takes: int) -> None:
+    """Podman's service ends while the head or the body of it is on its way."""
+    api, dialer = make_api(answer(), answer())
+    dialer.takes = [takes]
+    assert api.request("POST", "/volumes/create", doing="creating", body=body).status_code == 200
+    assert dialer.opened == 2
+    whole = [request for request in dialer.requests if b"POST" in request]
+    assert len(whole) == 1 + takes, "the first stream got a head at most"
+
+
+def test_what_is_read_as_it_is_sent_is_not_sent_again(make_api: MakeAPI) -> None:
+    api, dialer = make_api(answer(), answer())
+    dialer.takes = [1]
+    with pytest.raises(OutcomeUnknown, match="closed before everything was sent"):
+        api.request("PUT", "/containers/x/archive", doing="uploading", data=iter([b"tar"]))
+    assert dialer.opened == 1
+
+
+def test_over_a_dead_connection_nothing_is_sent_again(make_api: MakeAPI) -> None:
+    api, dialer = make_api(answer(), answer())
+    dialer.takes = [0]
+    api._link.dead = True  # type: ignore[misc]
+    with pytest.raises(OutcomeUnknown):
+        api.request("POST", "/volumes/create", doing="creating", body={})
+    assert dialer.opened == 1
+
+
+def test_a_hijack_that_was_not_sent_is_sent_again(make_api: MakeAPI) -> None:
+    head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\n\r\n"
+    api, dialer = make_api(head, head)
+    dialer.takes = [0]
+    stream, reader = api.hijack("/exec/1/start", {}, doing="running", timeout=5)
+    reader.close()
+    stream.close()
+    assert dialer.opened == 2
+    assert dialer.ended == 0, "the end of the connection's HTTP is not that of the service"
+
+
+def test_a_service_that_says_that_it_ends_is_not_relied_on(make_api: MakeAPI) -> None:
+    api, dialer = make_api(answer(b"[]", headers=VERSION + b"Connection: close\r\n"), answer(b"[]"))
+    api.json("/containers/json", doing="listing")
+    assert dialer.ended == 1
+    assert api.connections == 1
+    api.json("/containers/json", doing="listing")
+    assert (dialer.opened, dialer.ended, api.connections) == (2, 1, 2)
+
+
+def test_a_connection_that_the_service_may_be_closing_is_not_used_again(make_api: MakeAPI) -> None:
+    api, dialer = make_api(answer(b"[]"), answer(b"[]"))
+    for unused, opened in ((0.0, 1), (KEPT - 0.5, 1), (KEPT + 0.5, 2)):
+        for stream in dialer.streams:
+            stream.unused_for = unused
+        api.json("/containers/json", doing="listing")
+        assert dialer.opened == opened
 
 
 def test_a_silent_server_is_not_waited_for(make_api: MakeAPI) -> None:

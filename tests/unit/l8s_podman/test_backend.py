@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
 
-from l8s_core.errors import ContainerNotFound, ContainerNotRunning, OutcomeUnknown
+from l8s_core.errors import BackendError, ContainerNotFound, ContainerNotRunning, OutcomeUnknown
 from l8s_core.model import Profile
 from l8s_podman.answers import RequestFailed
 from l8s_podman.backend import PodmanBackend, _Wiring
@@ -58,6 +59,45 @@ def test_nothing_is_left_running_as_long_as_it_can_be_reached(failure: BaseExcep
     with pytest.raises(type(failure)):
         backend.exec("dev-app", ["true"])
     assert backend.stopped == stops
+
+
+class _Sessions:
+    """In the place of the API: an exec session that was made over the first connection and is over at once."""
+
+    where = "box"
+
+    def __init__(self, connections: int, *running: bool) -> None:
+        self.connections = connections
+        self.answers = [{"Running": True}] * len(running) + [{"Running": False, "ExitCode": 3}]
+
+    def json(self, *_: object, **__: object) -> object:
+        return self.answers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("connections", "age", "ends_with"),
+    [
+        (1, 0.0, 3),  # the service that passed the output on has answered: its age is not asked for
+        (2, 1000.0, 3),
+        (2, None, 3),  # systemd does not run it
+        (2, 0.0, None),
+    ],
+)
+@pytest.mark.parametrize("running", [(), (True, True)])
+def test_an_exit_code_counts_only_with_the_service_that_the_output_came_from(
+    monkeypatch: pytest.MonkeyPatch, connections: int, age: float | None, ends_with: int | None, running: tuple[bool]
+) -> None:
+    backend = PodmanBackend(PROFILE)
+    channels = type("FakeChannels", (), {"interrupted": False})()
+    wiring = type("FakeWiring", (), {"api": _Sessions(connections, *running), "channels": channels})()
+    monkeypatch.setattr(backend, "_wiring", wiring)
+    monkeypatch.setattr(backend, "_service_age", lambda: age)
+    begun = time.monotonic() - 20.0
+    if ends_with is None:
+        with pytest.raises(BackendError, match="output was cut off"):
+            backend._exit_code("session", begun, 1, None, "running a command")
+    else:
+        assert backend._exit_code("session", begun, 1, None, "running a command") == ends_with
 
 
 # In the words of 4.3 and of 5.4, with the status 500

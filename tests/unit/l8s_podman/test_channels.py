@@ -95,6 +95,39 @@ def test_channels_are_opened_ahead_and_cost_nothing() -> None:
     assert all(channel.closed for channel in link.opened[2:])
 
 
+def test_channels_to_a_service_that_ends_are_closed_and_others_opened() -> None:
+    link = FakeLink()
+    channels, ready = made(link)
+    ready.keep()
+    until(lambda: len(ready._spares) == SPARES)
+    channels.forget_ready()
+    assert all(channel.closed for channel in link.opened[:SPARES])
+    until(lambda: len(ready._spares) == SPARES)
+    assert not any(channel.closed for channel in link.opened[SPARES:])
+    ready.close()
+
+
+def test_one_that_was_being_opened_meanwhile_is_not_relied_on_either() -> None:
+    link = FakeLink()
+    opening, go_on = threading.Event(), threading.Event()
+    streamlocal = link.streamlocal
+
+    def slowly(path: str) -> FakeChannel:
+        opening.set()
+        assert go_on.wait(10)
+        return streamlocal(path)
+
+    link.streamlocal = slowly  # type: ignore[method-assign]
+    channels, ready = made(link)
+    ready.keep()
+    assert opening.wait(10)
+    channels.forget_ready()
+    go_on.set()
+    until(lambda: len(ready._spares) == SPARES)
+    assert [channel.closed for channel in link.opened] == [True, False, False]
+    ready.close()
+
+
 def test_where_forwarding_is_refused_nobody_tries_again_ahead() -> None:
     link = FakeLink(paramiko.ChannelException(1, "administratively prohibited"))
     channels, ready = made(link)

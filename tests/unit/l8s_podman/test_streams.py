@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from l8s_podman.streams import ChannelSocket, LinkLost
+from l8s_podman.streams import ChannelSocket, LinkLost, Unsent
 
 
 class FakeTransport:
@@ -129,13 +129,33 @@ def test_a_timeout_stays_a_timeout() -> None:
 
 @pytest.mark.parametrize("error", [OSError("Socket is closed"), ConnectionResetError()])
 def test_other_failures_are_a_lost_link(error: OSError) -> None:
-    channel = FakeChannel(error)
+    channel = FakeChannel(error, eof=False)
     channel.send_error = error
     socket = stream(channel)
     with pytest.raises(LinkLost, match="receiving"):
         socket.makefile("rb").read(1)
     with pytest.raises(LinkLost, match="sending"):
         socket.sendall(b"x")
+
+
+def test_a_stream_that_the_peer_closed_takes_nothing_more() -> None:
+    channel = FakeChannel(eof=True)
+    channel.send_error = OSError("Socket is closed")
+    with pytest.raises(Unsent):
+        stream(channel).sendall(b"x")
+
+
+def test_how_long_a_stream_was_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("l8s_podman.streams.time.monotonic", lambda: now)
+    socket = stream(FakeChannel(b"answer"))
+    now = 500.0
+    assert socket.unused_for == 0, "it never was used"
+    socket.sendall(b"question")
+    now = 503.0
+    assert socket.unused_for == 3
+    socket.makefile("rb").read(1)
+    assert socket.unused_for == 0
 
 
 def test_only_a_quiet_open_stream_is_idle() -> None:
