@@ -11,6 +11,7 @@ import io
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import paramiko
@@ -117,19 +118,24 @@ class ChannelSocket:
             self._closed = True
             finished = self._readers == 0
         if finished:
-            self._channel.close()
+            self._end()
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """End both directions at once."""
         del how
-        self._channel.close()
+        self._end()
+
+    def _end(self) -> None:
+        # the peer is told, which fails when the connection has ended: and with it this has
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
 
     def _reader_closed(self) -> None:
         with self._lock:
             self._readers -= 1
             finished = self._closed and self._readers == 0
         if finished:
-            self._channel.close()
+            self._end()
 
 
 class _ChannelReader(io.RawIOBase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 
+import paramiko
 import pytest
 
 from l8s_podman.streams import ChannelSocket, LinkLost, Unsent
@@ -29,6 +30,7 @@ class FakeChannel:
         self.timeout: float | None = None
         self.transport = FakeTransport()
         self.send_error: Exception | None = None
+        self.close_error: Exception | None = None
 
     @property
     def eof_received(self) -> bool:
@@ -63,6 +65,8 @@ class FakeChannel:
 
     def close(self) -> None:
         self.closed = True
+        if self.close_error is not None:
+            raise self.close_error
 
 
 def stream(channel: FakeChannel) -> ChannelSocket:
@@ -90,6 +94,19 @@ def test_without_readers_closing_closes() -> None:
     socket.makefile("rb").close()
     assert not channel.closed
     socket.close()
+    assert channel.closed
+
+
+@pytest.mark.parametrize("error", [EOFError(), OSError("Socket is closed"), paramiko.SSHException("not active")])
+def test_over_a_connection_that_has_ended_closing_is_no_failure(error: Exception) -> None:
+    channel = FakeChannel()
+    channel.close_error = error
+    socket = stream(channel)
+    socket.makefile("rb").close()
+    socket.shutdown()
+    socket.close()
+    reader = stream(channel).makefile("rb")
+    reader.close()
     assert channel.closed
 
 
