@@ -74,10 +74,7 @@ def drawn(name: str, points: Sequence[object], quick: int, *, seed: str, everyth
 
 @frozen
 class Ran:
-    """How a command ended. ``seconds`` is the whole process's duration, ``peak`` its largest memory in bytes.
-
-    ``kept_waiting`` are the seconds of these in which it could have run, and the machine was busy with others.
-    """
+    """How a command ended, after how many ``seconds``. For ``kept_waiting`` and ``peak`` see `Watch`."""
 
     code: int
     stdout: bytes
@@ -106,7 +103,7 @@ class Running:
     began: float
     stdout: Path
     stderr: Path
-    peak: int = 0
+    watch: Watch
 
     @property
     def pid(self) -> int:
@@ -131,15 +128,57 @@ def ended(running: Running) -> bool:
     return os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def processor_wait(pid: int) -> float:
-    """Seconds for which a process's first thread was ready and had no processor; 0 where the kernel does not tell.
+@define
+class Watch:
+    """What a command and the processes below it cost; that includes a holder which it started itself."""
 
-    The second field of /proc/PID/schedstat, in nanoseconds (the kernel's Documentation/scheduler/sched-stats.rst).
+    pid: int
+    peak: int = 0
+    """The largest resident set of one of them, in bytes."""
+    kept_waiting: float = 0.0
+    """Seconds in which one of them could have run, and the machine was busy with others: at least so many."""
+    _waits: Mapping[str, float] = field(factory=dict, init=False)
+    _next: float = field(default=0.0, init=False)
+
+    def look(self, *, now: bool = False) -> None:
+        """Count what there was since the last look, though not more than some 40 times a second."""
+        if not now and time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 0.025
+        waits: dict[str, float] = {}
+        for pid in descent(self.pid):
+            self.peak = max(self.peak, peak_memory(pid))
+            waits |= processor_waits(pid)
+        # of those that waited side by side the longest counts, since it is the whole command that waited
+        self.kept_waiting += max((wait - self._waits.get(thread, 0.0) for thread, wait in waits.items()), default=0.0)
+        self._waits = waits
+
+
+def descent(pid: int) -> list[int]:
+    """A process and all below it, by what proc_pid_task(5) says of each thread's children."""
+    found = [pid]
+    for process in found:
+        for children in of_each_thread(process, "children").values():
+            found += map(int, children.split())
+    return found
+
+
+def processor_waits(pid: int) -> dict[str, float]:
+    """Seconds for which each thread of a process was ready and had no processor; none where the kernel does not tell.
+
+    The second field of a thread's schedstat, in nanoseconds (the kernel's Documentation/scheduler/sched-stats.rst).
     """
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except OSError:
-        return 0.0
+    return {thread: int(told.split()[1]) / 1e9 for thread, told in of_each_thread(pid, "schedstat").items()}
+
+
+def of_each_thread(pid: int, file: str) -> dict[str, str]:
+    """What a file of proc(5) says of each thread that a process has; nothing of those that have ended meanwhile."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found[thread.name] = (thread / file).read_text()
+    return found
 
 
 @define
@@ -176,7 +215,7 @@ class Battery:
                 cwd=self.laptop.home,
                 start_new_session=True,
             )
-        running = Running(argv, process, time.monotonic(), stdout, stderr)
+        running = Running(argv, process, time.monotonic(), stdout, stderr, Watch(process.pid))
         self._started.append(running)
         return running
 
@@ -198,12 +237,13 @@ class Battery:
         """
         self._wait(running, timeout)
         seconds = time.monotonic() - running.began
-        kept_waiting = processor_wait(running.pid)
+        running.watch.look(now=True)
+        kept_waiting = running.watch.kept_waiting
         _, status = os.waitpid(running.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         running.process.returncode = code
         stdout, stderr = running.stdout.read_bytes(), running.stderr.read_bytes()
-        ran = Ran(code, stdout, stderr, seconds, kept_waiting, running.peak)
+        ran = Ran(code, stdout, stderr, seconds, kept_waiting, running.watch.peak)
         what = f"{running.argv} ended with {code} after {seconds:.1f} s, {kept_waiting:.1f} s kept waiting\n{ran.text}"
         loading = code == -signal.SIGINT and b", in run\n" not in ran.stderr  # l8s_cli.start.run was not called
         assert b"Traceback" not in ran.stderr or (loading and code in codes), what
@@ -239,7 +279,7 @@ class Battery:
                 raise AssertionError(
                     f"{running.argv} did not end in {timeout} s\n{running.stderr.read_text('utf-8', 'replace')}"
                 )
-            running.peak = max(running.peak, peak_memory(running.pid))
+            running.watch.look()
             time.sleep(0.005)
 
     # The invariant
