@@ -137,21 +137,23 @@ class Watch:
     """The largest resident set of one of them, in bytes."""
     kept_waiting: float = 0.0
     """Seconds in which one of them could have run, and the machine was busy with others: at least so many."""
-    _waits: Mapping[str, float] = field(factory=dict, init=False)
-    _next: float = field(default=0.0, init=False)
+    _waits: dict[str, float] = field(factory=dict, init=False)
+    _looked: float = field(factory=time.monotonic, init=False)
 
     def look(self, *, now: bool = False) -> None:
         """Count what there was since the last look, though not more than some 40 times a second."""
-        if not now and time.monotonic() < self._next:
+        passed = time.monotonic() - self._looked
+        if not now and passed < 0.025:
             return
-        self._next = time.monotonic() + 0.025
+        self._looked += passed
         waits: dict[str, float] = {}
         for pid in descent(self.pid):
             self.peak = max(self.peak, peak_memory(pid))
             waits |= processor_waits(pid)
         # of those that waited side by side the longest counts, since it is the whole command that waited
-        self.kept_waiting += max((wait - self._waits.get(thread, 0.0) for thread, wait in waits.items()), default=0.0)
-        self._waits = waits
+        waited = max((wait - self._waits.get(thread, 0.0) for thread, wait in waits.items()), default=0.0)
+        self.kept_waiting += min(waited, passed)
+        self._waits |= waits  # those that were not seen this time are kept: proc(5) may miss a child
 
 
 def descent(pid: int) -> list[int]:
