@@ -164,7 +164,10 @@ class Server:
         )
 
     def exec(self, *argv: str, check: bool = True, timeout: float = 60) -> Completed:
-        """Run ``argv`` inside as root without SSH: for when the test has stopped sshd."""
+        """Run ``argv`` inside as root without SSH: when the test has stopped sshd, and where it is done often.
+
+        A login costs a server more than most commands do (PAM, and systemd's session for it).
+        """
         return complete([SCRIPT, "exec", self.name, "--", *argv], check=check, timeout=timeout)
 
     def power_off(self, *, cut: bool = False) -> None:
@@ -194,11 +197,11 @@ class Server:
 
     def clear(self) -> None:
         """Remove every container and volume; images stay."""
-        self.run("podman rm --all --force --time 0 && podman volume rm --all --force", timeout=120)
+        self.exec("sh", "-c", "podman rm --all --force --time 0 && podman volume rm --all --force", timeout=120)
 
     def down(self) -> None:
-        """Delete the server."""
-        script("down", self.name, timeout=120)
+        """Delete the server; a big image on its disk takes a while."""
+        script("down", self.name, timeout=300)
 
 
 @frozen(kw_only=True)
@@ -224,7 +227,7 @@ class Run:
     def close(self) -> None:
         """Take down whatever was made in this run."""
         for name in self._names():
-            script("down", name, timeout=120)
+            script("down", name, timeout=300)
         if self._trap_pid is not None:
             os.kill(self._trap_pid, signal.SIGTERM)
         shutil.rmtree(self.directory)

@@ -287,11 +287,12 @@ class Battery:
     # The invariant
 
     def prepare(self) -> None:
-        """Give the laptop a configuration and an ssh config of its user's, and the server nothing but a bystander."""
-        self.server.run(
-            "podman rm --all --force --time 0 && podman volume rm --all --force && "
+        """Give the laptop a configuration and an ssh config of its user's, and the server a bystander."""
+        self.server.exec(
+            "sh",
+            "-c",
             f"podman volume create --label keep=me {BYSTANDER} && "
-            f"podman create --name {BYSTANDER} --label keep=me {self.server.image} true"
+            f"podman create --name {BYSTANDER} --label keep=me {self.server.image} true",
         )
         self.move_in()
 
@@ -331,7 +332,9 @@ class Battery:
 
     def check_server(self) -> None:
         """Hold the server to the model: its containers, volumes, ports and sessions."""
-        shown = self.server.run("podman ps --all --external --format json; echo; echo ===; podman volume ls -q").stdout
+        shown = self.server.exec(
+            "sh", "-c", "podman ps --all --external --format json; echo; echo ===; podman volume ls -q"
+        ).stdout
         listed, _, named = shown.partition("\n===\n")
         rows = json.loads(listed.strip() or "null") or []
         volumes = set(named.split())
