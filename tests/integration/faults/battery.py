@@ -16,12 +16,12 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from attrs import define, field, frozen
-from lab import Laptop, Server, disconnect_all, peak_memory
+from lab import Laptop, Run, Server, disconnect_all, peak_memory
 
 SEED_VARIABLE = "L8S_FAULT_SEED"
 EXTENT_VARIABLE = "L8S_FAULTS"
@@ -403,3 +403,17 @@ class Battery:
         for path in self._directory.iterdir():
             path.unlink()
         self._directory.rmdir()
+
+
+@contextlib.contextmanager
+def crowd(battery: Battery, run: Run, laptops: int) -> Iterator[list[Battery]]:
+    """As many laptops with one server: ``battery``, and others that are there until this ends. They are not checked."""
+    with contextlib.ExitStack() as stack:
+        found = [battery]
+        for _ in range(laptops - 1):
+            other = Battery(battery.server, Laptop.unpack(run))
+            stack.callback(other.laptop.close)
+            stack.callback(other.close)
+            other.move_in()
+            found.append(other)
+        yield found

@@ -6,10 +6,10 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
-from battery import Battery, fault
-from lab import Laptop, Run, complete, mounted, peak_memory
+from battery import Battery, crowd, fault
+from lab import Run, complete, mounted, peak_memory
 
 AGENTS = {
     "absent": "required but not running",
@@ -134,24 +134,17 @@ LAPTOPS = (1, 2, 4)
 
 @fault("8 creates of one name, from 1, 2 and 4 laptops", points=ROUNDS, quick=2)
 def test_one_name(battery: Battery, run: Run, point: int) -> None:
-    with ExitStack() as stack:
-        crowd = [battery]
-        for _ in range(LAPTOPS[point % len(LAPTOPS)] - 1):
-            other = Battery(battery.server, Laptop.unpack(run))
-            stack.callback(other.laptop.close)
-            stack.callback(other.close)
-            other.move_in()
-            crowd.append(other)
-        racing = [(which, which.start("create", "x")) for which in crowd for _ in range(8 // len(crowd))]
+    with crowd(battery, run, LAPTOPS[point % len(LAPTOPS)]) as machines:
+        racing = [(which, which.start("create", "x")) for which in machines for _ in range(8 // len(machines))]
         ended = [(which, which.finish(running, codes=(0, 8), timeout=180).code) for which, running in racing]
         assert sorted(code for _, code in ended) == [0] + [8] * 7
-        battery.injected(f"8 at once on {len(crowd)} laptops")
+        battery.injected(f"8 at once on {len(machines)} laptops")
         [winner] = [which for which, code in ended if code == 0]
         winner.laptop.ssh("dev-x", "true")
-        for which in crowd:
+        for which in machines:
             which.containers = {"x"}
             which.unentered = set() if which is winner else {"x"}
-        for other in crowd[1:]:
+        for other in machines[1:]:
             other.check()
 
 

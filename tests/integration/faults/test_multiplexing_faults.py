@@ -8,8 +8,14 @@ import time
 from collections.abc import Callable
 
 import pytest
-from battery import Battery, fault, full
+from backends import at_laptop
+from battery import Battery, crowd, fault, full
+from installation import CURRENT, NEXT, Installation
+from lab import Run
 from test_link_faults import DEADLINE, black_hole
+
+from l8s_core.multiplex import starting
+from l8s_core.multiplex.place import all_places
 
 TIMES = list(range(50))
 
@@ -126,6 +132,46 @@ def test_outdated(battery: Battery, point: str) -> None:
     assert holder(battery) != pid
 
 
+@fault("kept connection: l8s is upgraded", points=TIMES, quick=1)
+def test_upgraded(battery: Battery, point: int) -> None:
+    installation = Installation(battery.laptop.home / "venv")
+    installation.install(CURRENT)
+    battery.laptop.env["PATH"] = f"{installation.programs}{os.pathsep}{battery.laptop.env['PATH']}"
+    pid = warm(battery)
+    assert version_of_holder(battery) == CURRENT
+    running = None
+    if point % 2:
+        battery.l8s("create", "x")
+        battery.containers = {"x"}
+        script = "echo begun; until test -e /tmp/go; do sleep 0.1; done; echo ended"
+        running = battery.start("exec", "x", "--", "sh", "-c", script)
+        running.wait_for(b"begun\n")
+        assert holder(battery) == pid
+
+    installation.install(NEXT)
+    battery.injected(f"process {pid} is one of {CURRENT}, what is installed is {NEXT}")
+    assert NEXT in battery.l8s("--version").text
+    battery.l8s("list")
+    if running is not None:
+        battery.l8s("exec", "x", "--", "touch", "/tmp/go")
+        assert battery.finish(running, codes=(0,), timeout=30).stdout == b"begun\nended\n"
+    deadline = time.monotonic() + 10
+    while pid in battery.laptop.holders():
+        assert time.monotonic() < deadline, "the old one stays"
+        time.sleep(0.05)
+    battery.l8s("list")
+    assert holder(battery) != pid
+    assert version_of_holder(battery) == NEXT
+
+
+def version_of_holder(battery: Battery) -> str:
+    """The version of l8s that keeps the connection, in its own words."""
+    with at_laptop(battery.laptop):
+        [said] = [starting.ask(place, {"status": True}) for place in all_places() if place.is_held()]
+    assert said is not None, "it does not answer"
+    return str(said["version"])
+
+
 @fault("kept connection: 20 commands start it at once", points=TIMES, quick=1)
 def test_many_start_it(battery: Battery, point: int) -> None:
     racing = [battery.start("list") for _ in range(20)]
@@ -168,19 +214,27 @@ def test_power(battery: Battery, point: int) -> None:
     assert holder(battery) != pid
 
 
-@pytest.mark.timeout(450)
-@fault("kept connection: the network is cut for a while", points=TIMES, quick=1)
-def test_cut(battery: Battery, point: int) -> None:
-    pid = warm(battery)
-    seconds = 120 if full() and point == 0 else 5
-    # The laptop gave the connection up without being able to say so. The server learns it when it sends once more, and
-    # the pauses before that double: the last one began before the cut ended, and is no longer than the cut was then.
-    battery.sessions_settle_in += seconds + DEADLINE
-    with black_hole(battery):
-        time.sleep(seconds)
-        battery.l8s("list", codes=(4,), within=DEADLINE)
-    battery.l8s("list", within=DEADLINE)
-    assert holder(battery) != pid
+@pytest.mark.timeout(600)
+@fault("kept connection: the network is cut for a while", points=range(5), quick=1)
+def test_cut(battery: Battery, run: Run, point: int) -> None:
+    seconds, laptops = (120, 10) if full() else (5, 2)
+    with crowd(battery, run, laptops) as machines:
+        pids = [warm(which) for which in machines]
+        with black_hole(battery):
+            time.sleep(seconds)
+            for which, running in [(which, which.start("list")) for which in machines]:
+                which.finish(running, codes=(4,), within=DEADLINE)
+        battery.injected(f"{seconds} s, {laptops} laptops")
+        for which, running in [(which, which.start("list")) for which in machines]:
+            which.finish(running, codes=(0,), within=DEADLINE)
+        for which, pid in zip(machines, pids, strict=True):
+            assert holder(which) != pid
+            # The laptop gave the connection up without being able to say so. The server learns it when it sends once
+            # more, and the pauses before that double: the last one began before the cut ended, and is no longer than
+            # the cut was then.
+            which.sessions_settle_in += seconds + DEADLINE
+        for other in machines[1:]:
+            other.check()
 
 
 @fault("kept connection: unused, it ends", points=["1s"], quick=1)
