@@ -99,6 +99,15 @@ def test_the_readme_lists_every_command() -> None:
     assert [name for name in BUILT_IN if not re.search(rf"[ `]{re.escape(name)}\b", listed)] == []
 
 
+def test_the_readme_says_how_fast_as_it_was_measured() -> None:
+    rows = re.findall(r"^\| ([A-Z].+?) \| (\S+ m?s) \| (\S+ m?s) \| (\S+ m?s)(, by hand)? \|$", README, re.M)
+    assert len(rows) == 3
+    for what, *figures, by_hand in rows:
+        rival = "by hand" if by_hand else "podman --remote"
+        for who, figure in zip(("l8s, warm", "l8s, cold", rival), figures, strict=True):
+            assert f"| {what} | podman-5.4 | 50 ms | {who} | {figure} |" in page("performance.md")
+
+
 # Configuration
 
 
