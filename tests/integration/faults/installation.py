@@ -1,4 +1,4 @@
-"""l8s installed by pip into an environment of its own, as its users have it, in this version and in a later one.
+"""l8s installed by pip into an environment of its own, as its users have it, in this version or in a later one.
 
 The later one is this one's code under another version, and says that no other's holder understands it.
 """
@@ -13,7 +13,7 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-from attrs import frozen
+from attrs import define, field
 from lab import REPOSITORY, complete
 
 from l8s_core import __version__
@@ -28,11 +28,13 @@ CHANGES = {
 """What the later version has in its files: a pattern that is found once, and what stands in its place."""
 
 
-@frozen
+@define
 class Installation:
     """A virtual environment at ``path``; what l8s depends on is taken from the one that runs this."""
 
     path: Path
+    version: str = field(default="", init=False)
+    """What is installed: `CURRENT` or `NEXT`."""
 
     @property
     def programs(self) -> Path:
@@ -40,7 +42,7 @@ class Installation:
         return self.path / "bin"
 
     def install(self, version: str) -> None:
-        """Install `CURRENT` or `NEXT`; in the place of the other, as ``pip install --upgrade`` does it."""
+        """Install `CURRENT` or `NEXT`, in the place of what is there."""
         python = self.programs / "python"
         if not python.exists():
             complete([sys.executable, "-m", "venv", "--without-pip", self.path], check=True, timeout=60)
@@ -52,7 +54,8 @@ class Installation:
         # what it can see outside its own environment, this checkout's l8s, pip leaves alone
         complete([*pip, "--no-index", "--no-deps", "--upgrade", wheel], check=True, timeout=120)
         shown = subprocess.run([self.programs / "l8s", "--version"], check=True, capture_output=True, text=True).stdout
-        assert version in shown, shown
+        assert f"{version}\n" in shown, shown
+        self.version = version
 
 
 def _wheel(folder: Path, version: str) -> Path:
