@@ -53,7 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it, and return its exit code."""
     options = _parser().parse_args(arguments)
     if options.of is not None:
-        data = json.loads(options.of.read_text())
+        try:
+            data = json.loads(options.of.read_text())
+            found = report.from_json(data["series"])
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            print(f"bench: {options.of} does not hold the samples of a run: {error!r}", file=sys.stderr)
+            print("A run writes them: ./scripts/bench --quick, and then --of build/bench.json", file=sys.stderr)
+            return 2
         complete = False
     else:
         try:
@@ -69,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         measure(plan, options.json.absolute())
         data = json.loads(options.json.read_text())
+        found = report.from_json(data["series"])
         complete = plan.complete
         print(f"\nevery sample: {options.json}", file=sys.stderr)
-    found = report.from_json(data["series"])
     verdicts = report.verdicts(CLAIMS, found)
     rows = {row.key: row for row in ROWS}
     print("\n" + report.plain(report.SERIES_HEAD, [report.series_cells(series, rows) for series in found]))
