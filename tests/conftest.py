@@ -9,23 +9,14 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import hypothesis
 import hypothesis.configuration
-import pytest
-
-# the lab's module lives with the tests that use it; a run is opened and closed by pytest's first process,
-# which with xdist never loads the integration tests itself
-sys.path.insert(0, str(Path(__file__).parent / "integration"))
-# the machine of commands and crashes, which is run on a fake there and on real servers in the integration tests
-sys.path.insert(0, str(Path(__file__).parent / "property"))
-
 import lab
+import pytest
 
 # what steers the tests themselves, also while they run
 OURS = (lab.RUN_VARIABLE, "L8S_FAULT_SEED", "L8S_FAULTS")
